@@ -1,0 +1,18 @@
+"""Instants as the wire writes them. The current time is read once at the edge of a request and passed down."""
+
+from datetime import UTC, datetime
+
+
+def rfc3339(instant: datetime | float) -> str:
+    """Write an instant as RFC 3339 in UTC with `Z`, to the second (rounded down).
+
+    Takes an aware datetime or Unix seconds.
+    """
+    if not isinstance(instant, datetime):
+        instant = datetime.fromtimestamp(instant, UTC)
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def from_epoch(seconds: float) -> datetime:
+    """Return the aware UTC datetime of Unix `seconds`."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,113 @@
+"""Problem documents (RFC 9457): the one place where errors become HTTP answers."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+
+from licensing.core import errors
+
+log = structlog.get_logger(__name__)
+
+PROBLEM_CONTENT_TYPE = "application/problem+json"
+DOCUMENTATION_ROOT = "/docs/errors/"
+PLUGIN_API_PREFIX = "/api/plugins/"
+
+
+def json_response(
+    body: Mapping[str, Any], *, status: int = 200, content_type: str = "application/json"
+) -> HttpResponse:
+    """Answer `body` as JSON that no cache may keep."""
+    response = HttpResponse(msgspec.json.encode(body), status=status, content_type=content_type)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def problem_response(
+    request: HttpRequest,
+    *,
+    status: int,
+    code: str,
+    detail: str,
+    title: str = "",
+    headers: Mapping[str, str] | None = None,
+    extra: Mapping[str, object] | None = None,
+) -> HttpResponse:
+    """Answer a problem document: type, title, status, detail, code, request_id, and `extra` members.
+
+    The plugin API's clients look at `success` first (seed: plugin-authentication.md), so theirs has it too.
+    """
+    body: dict[str, Any] = {
+        "type": f"{DOCUMENTATION_ROOT}{code}",
+        "title": title or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": getattr(request, "request_id", ""),
+        **(extra or {}),
+    }
+    if request.path.startswith(PLUGIN_API_PREFIX):
+        body = {"success": False, **body}
+    response = json_response(body, status=status, content_type=PROBLEM_CONTENT_TYPE)
+    for name, value in (headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+def error_response(request: HttpRequest, error: errors.DomainError) -> HttpResponse:
+    """Answer a domain error as its problem document; its note goes to the log."""
+    if error.note or error.status >= 500:
+        log.warning("request.refused", code=error.code, note=error.note)
+    extra = dict(error.extra)
+    if error.field is not None:
+        extra["field"] = error.field
+    return problem_response(
+        request,
+        status=error.status,
+        code=error.code,
+        title=error.title,
+        detail=error.detail,
+        headers=error.headers,
+        extra=extra,
+    )
+
+
+def exception_response(request: HttpRequest, exc: Exception) -> HttpResponse:
+    """Answer any exception: known ones by their mapping, the rest as a 500 with a request id and nothing else."""
+    known = as_domain_error(exc)
+    if known is not None:
+        return error_response(request, known)
+    log.error("request.failed", error_type=type(exc).__name__, exc_info=exc)
+    return problem_response(
+        request,
+        status=500,
+        code="INTERNAL_ERROR",
+        title="Something went wrong here",
+        detail="The error has been recorded under the request id.",
+    )
+
+
+def as_domain_error(exc: Exception) -> errors.DomainError | None:
+    """Translate what Django and the database raise into a domain error; None for what is not expected."""
+    match exc:
+        case errors.DomainError():
+            return exc
+        case Http404():
+            return errors.NotFound()
+        case DisallowedHost():
+            return errors.BadRequest("The Host header names no host of this server.", field="Host")
+        case RequestDataTooBig():
+            return errors.BodyTooLarge()
+        case SuspiciousOperation():
+            return errors.BadRequest()
+        case PermissionDenied():
+            return errors.PermissionMissing()
+        case OperationalError() | InterfaceError():
+            # The database is away, starting, or refused the connection: no answer can be known.
+            return errors.ServiceUnavailable(note=f"database: {type(exc).__name__}")
+    return None

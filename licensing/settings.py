@@ -1,0 +1,258 @@
+"""Settings, all from the environment (docs/configuration.md). A setting that cannot work stops the process here."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from psycopg.conninfo import conninfo_to_dict
+
+from licensing.core import logs
+from licensing.core.environment import Environment
+from licensing.core.errors import ConfigurationError
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = Environment(os.environ)
+
+# -- What kind of deployment this is
+
+KEYWRIGHT_ENV = env.text(
+    "KEYWRIGHT_ENV",
+    "development",
+    choices=("development", "production"),
+    help="`production` logs JSON, sends secure cookies and lets `check --deploy` be strict.",
+)
+IS_PRODUCTION = KEYWRIGHT_ENV == "production"
+DEBUG = env.boolean("DEBUG", False, help="Django's debug pages. Never in production.")
+EMBEDDED = env.boolean(
+    "KEYWRIGHT_EMBEDDED", False, help="Set by `manage.py quickstart`: the database is the embedded one."
+)
+PUBLIC_URL = env.http_url(
+    "PUBLIC_URL",
+    "http://127.0.0.1:8000",
+    help="Where clients reach this server: the token issuer, and the authority that request proofs are bound to.",
+)
+ALLOWED_HOSTS = env.words(
+    "ALLOWED_HOSTS",
+    "",
+    help="Host names to answer to, besides the one of PUBLIC_URL and loopback in development.",
+)
+ALLOWED_HOSTS.append(urlsplit(PUBLIC_URL).hostname or "")
+if not IS_PRODUCTION:
+    ALLOWED_HOSTS += ["localhost", "127.0.0.1", "[::1]"]
+TRUSTED_PROXIES = env.words(
+    "TRUSTED_PROXIES",
+    "",
+    help="Addresses (CIDR) of the proxies whose X-Forwarded-For and -Proto are believed.",
+)
+ROLE = env.text(
+    "KEYWRIGHT_ROLE",
+    "web",
+    choices=("web", "files", "control", "build", "sign", "beat", "owner"),
+    help="What this process is: which secrets it insists on, and which URLs it serves.",
+)
+
+# -- Secrets (each also as X_FILE)
+
+SECRET_KEY = env.secret("DJANGO_SECRET_KEY", help="Django's signing secret, 50 characters or more.")
+if not SECRET_KEY:
+    if IS_PRODUCTION:
+        raise ConfigurationError("DJANGO_SECRET_KEY (or DJANGO_SECRET_KEY_FILE) must be set in production.")
+    SECRET_KEY = "development-only-" + "0" * 40
+API_KEY_PEPPERS = env.secret(
+    "API_KEY_PEPPERS",
+    help="`2:BASE64,1:BASE64`, 32 bytes each, the current one first. Peppers of stored API keys.",
+)
+KEY_PURPOSES = ("auth", "builds", "tokens", "web", "artifacts")
+KEY_ENCRYPTION_KEYS = {
+    purpose: env.secret(
+        f"KEK_{purpose.upper()}",
+        help=f"Key-encryption keys of purpose `{purpose}`, written like API_KEY_PEPPERS."
+        + (" Given to the `sign` worker alone." if purpose == "artifacts" else ""),
+    )
+    for purpose in KEY_PURPOSES
+}
+API_KEY_PREFIX = env.text("API_KEY_PREFIX", "km", help="First letters of API and operator keys.")
+
+# -- PostgreSQL and Valkey
+
+DATABASE_URL = env.secret(
+    "DATABASE_URL",
+    help="`postgresql://user:password@host/name` of this process's database role (web, sign or owner).",
+)
+DATABASE_LISTEN_URL = env.secret(
+    "DATABASE_LISTEN_URL",
+    help="A direct URL for LISTEN, where DATABASE_URL goes through a transaction-pooling proxy.",
+)
+DATABASE_POOL_SIZE = env.integer(
+    "DATABASE_POOL_SIZE", 4, minimum=1, maximum=64, help="Connections a process keeps at most."
+)
+DATABASE_TIMEOUT_SECONDS = env.integer(
+    "DATABASE_TIMEOUT_SECONDS",
+    5,
+    minimum=1,
+    maximum=60,
+    help="How long to wait for a connection, or for an answer.",
+)
+VALKEY_URL = env.secret("VALKEY_URL", help="`redis://host:port/0` or `unix:///path/to/socket?db=0`.")
+
+
+def database_from_url(url: str) -> dict[str, Any]:
+    """Return Django's DATABASES entry for a libpq URL, read by libpq's own parser."""
+    parts = conninfo_to_dict(url) if url else {"dbname": "keywright"}
+    options: dict[str, Any] = {
+        "pool": {
+            "min_size": 1,
+            "max_size": DATABASE_POOL_SIZE,
+            "timeout": DATABASE_TIMEOUT_SECONDS,
+            "max_lifetime": 1800,
+        },
+        "connect_timeout": DATABASE_TIMEOUT_SECONDS,
+    }
+    known = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
+    entry: dict[str, Any] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "OPTIONS": options,
+        "CONN_HEALTH_CHECKS": True,
+    }
+    for name, value in parts.items():
+        if name in known:
+            entry[known[name]] = str(value)
+        else:
+            options[name] = value
+    return entry
+
+
+DATABASES = {"default": database_from_url(DATABASE_URL)}
+if ROLE not in ("web", "files"):
+    # Workers and commands hold connections for as long as they live: a pool would only hide them.
+    DATABASES["default"]["OPTIONS"].pop("pool")
+
+# -- Django
+
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "licensing.core",
+    "accounts",
+    "licensing",
+    "registry",
+    "build_farm",
+]
+MIDDLEWARE = [
+    "licensing.core.middleware.RequestMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+]
+ROOT_URLCONF = "licensing.urls"
+WSGI_APPLICATION = "licensing.wsgi.application"
+AUTH_USER_MODEL = "accounts.User"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+APPEND_SLASH = False  # both forms are routes: a redirect would lose a POST's body
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = True
+STATIC_URL = "/static/"
+STATIC_ROOT = env.text("STATIC_ROOT", str(BASE_DIR / ".static"), help="Where `collectstatic` puts the portal's assets.")
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Browsers: also what `check --deploy` looks at.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = urlsplit(PUBLIC_URL).scheme == "https"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SECURE_HSTS_SECONDS = 31536000 if SESSION_COOKIE_SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SESSION_COOKIE_SECURE
+SECURE_SSL_REDIRECT = False  # the proxy speaks TLS; this server would only redirect its own health checks
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SILENCED_SYSTEM_CHECKS = [
+    "security.W002",  # X-Frame-Options: the Content-Security-Policy says frame-ancestors 'none'
+    "security.W003",  # CSRF middleware stands where sessions do: on the portal, not on the keyed APIs
+    "security.W008",  # TLS redirect: the proxy's
+    "urls.W002",
+]
+
+# -- Logs
+
+LOG_LEVEL = env.text(
+    "LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="The least level that is logged."
+)
+LOGGING_CONFIG = "logging.config.dictConfig"
+LOGGING = logs.configuration(as_json=IS_PRODUCTION, level=LOG_LEVEL)
+
+# -- Tokens and the plugin API
+
+TOKEN_TTL_SECONDS = env.integer(
+    "TOKEN_TTL_SECONDS",
+    900,
+    minimum=60,
+    maximum=3600,
+    help="How long a plugin token lives: three refresh intervals.",
+)
+REFRESH_INTERVAL_SECONDS = env.integer(
+    "REFRESH_INTERVAL_SECONDS", 300, minimum=10, maximum=3600, help="How often an installed plugin refreshes."
+)
+REAUTHENTICATION_SECONDS = env.integer(
+    "REAUTHENTICATION_SECONDS",
+    86400,
+    minimum=300,
+    help="How long refreshing goes on before the key is asked for again.",
+)
+KEY_SET_TTL_SECONDS = env.integer(
+    "KEY_SET_TTL_SECONDS",
+    7 * 86400,
+    minimum=3600,
+    help="How long a signed key set is valid; it is signed anew daily.",
+)
+GRACE_SECONDS = env.integer(
+    "GRACE_SECONDS",
+    7 * 86400,
+    help="How long after its period an active subscription still counts, unless set on it.",
+)
+
+# -- Celery
+
+CELERY_BROKER_URL = VALKEY_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_DEFAULT_QUEUE = "control"
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "celery:", "visibility_timeout": 3600}
+CELERY_TIMEZONE = "UTC"
+
+# -- Management API
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "UNAUTHENTICATED_USER": None,
+}
