@@ -43,9 +43,7 @@ def private_from_der(der: bytes) -> ec.EllipticCurvePrivateKey:
 
 def public_to_der(public_key: ec.EllipticCurvePublicKey) -> bytes:
     """SubjectPublicKeyInfo DER: what a kit pins."""
-    return public_key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def public_from_der(der: bytes) -> ec.EllipticCurvePublicKey:

@@ -194,9 +194,7 @@ def parse_versioned_keys(text: str) -> dict[int, bytes]:
     for place, entry in enumerate(text.strip().split(","), start=1):
         version_text, separator, key_text = entry.partition(":")
         if not separator or not _VERSION.fullmatch(version_text) or int(version_text) > MAX_VERSION:
-            raise KeyListInvalid(
-                f"entry {place}: expected VERSION:BASE64, with a version from 1 to {MAX_VERSION}"
-            )
+            raise KeyListInvalid(f"entry {place}: expected VERSION:BASE64, with a version from 1 to {MAX_VERSION}")
         version = int(version_text)
         if version in keys:
             raise KeyListInvalid(f"entry {place}: version {version} is given twice")
