@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 EXIT_CANNOT_RUN = 127
 EXIT_CANNOT_DROP = 126
+EXIT_NO_NAMESPACE = 125
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
@@ -34,6 +35,9 @@ _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAP_DAC_OVERRIDE = 1
 _CAPABILITY_VERSION_3 = 0x20080522
+_CLONE_NEWNS = 0x00020000
+_CLONE_NEWUSER = 0x10000000
+_MS_BIND = 4096
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -67,6 +71,21 @@ def _become(uid: int, gid: int) -> None:
     _keep_only_dac_override()
 
 
+def _see_passwd(passwd: str) -> None:
+    """Give this process alone another /etc/passwd, in a namespace of its own.
+
+    initdb insists on a name for its uid, and in containers people run under ids that have none.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    if _libc.mount(passwd.encode(), b"/etc/passwd", None, ctypes.c_ulong(_MS_BIND), None) != 0:
+        raise OSError(ctypes.get_errno(), "mount")
+
+
 def _become_program(orders: dict[str, Any], guard: int, go: int) -> NoReturn:
     """In the forked child: wait until it is on record, give up rights, tie its life to the guard's, exec."""
     code = EXIT_CANNOT_RUN
@@ -80,6 +99,10 @@ def _become_program(orders: dict[str, Any], guard: int, go: int) -> NoReturn:
         if orders["run_as"] is not None:
             code = EXIT_CANNOT_DROP
             _become(*orders["run_as"])
+            code = EXIT_CANNOT_RUN
+        if orders["passwd"] is not None:
+            code = EXIT_NO_NAMESPACE
+            _see_passwd(orders["passwd"])
             code = EXIT_CANNOT_RUN
         # After the change of uid, which clears it.
         _prctl(_PR_SET_PDEATHSIG, orders["death_signal"])

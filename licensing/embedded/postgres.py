@@ -21,9 +21,10 @@ from psycopg import sql
 
 from licensing.embedded.binaries import POSTGRES_MAJOR, postgres_program
 from licensing.embedded.errors import EmbeddedError, cannot, known_symptom
-from licensing.embedded.files import sync_directory
+from licensing.embedded.files import sync_directory, write_private
 from licensing.embedded.instance import Instance
 from licensing.embedded.process import Program, run_to_end
+from licensing.embedded.stopping import Stop
 
 DATABASE = "keywright"
 SUPERUSER = "keywright_super"
@@ -86,9 +87,9 @@ class Postgres:
         self._instance = instance
         self._passwords = passwords
         self._durable = durable
-        self._run_as = _other_user()
+        self._run_as = _other_user(instance.postgres)
 
-    def prepare(self) -> None:
+    def prepare(self, stop: Stop) -> None:
         """Make the database directory if there is none, and check that this server can open it.
 
         Nothing may be running on it: the instance's lock is held and its left-overs are gone.
@@ -101,7 +102,7 @@ class Postgres:
             for half_made in directory.parent.glob(f"{directory.name}.new-*"):
                 shutil.rmtree(half_made)
             if not directory.exists():
-                self._create()
+                self._create(stop)
             self._check_version()
             # No process works in the directory, so this can only be stale; PostgreSQL itself would refuse to
             # start if the id in it happens to be somebody else's by now.
@@ -183,19 +184,20 @@ class Postgres:
             connect_timeout=10,
         )
 
-    def _create(self) -> None:
+    def _create(self, stop: Stop) -> None:
         """Make the directory under another name, put it on disk, then give it its name."""
         final = self._instance.postgres
         new = final.with_name(f"{final.name}.new-{secrets.token_hex(4)}")
-        password_file = self._instance.run / f".superuser.{secrets.token_hex(4)}.new"
+        password_file = self._instance.run / ".superuser.new"
+        passwd_file = self._instance.run / ".passwd.new"
         try:
             new.mkdir(mode=0o700)
             if self._run_as is not None:
                 os.chown(new, *self._run_as)
-            descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as stream:
-                stream.write(self._passwords.superuser)
-            self._initdb(new, password_file)
+            write_private(password_file, self._passwords.superuser)
+            if not _has_name(os.geteuid()):
+                write_private(passwd_file, f"keywright:x:{os.geteuid()}:{os.getegid()}::/:/bin/sh\n")
+            self._initdb(new, password_file, passwd_file if passwd_file.exists() else None, stop)
             (new / "pg_hba.conf").write_text(_HBA)
             if self._durable:
                 _sync(new / "pg_hba.conf")
@@ -203,9 +205,10 @@ class Postgres:
             sync_directory(final.parent)
         finally:
             password_file.unlink(missing_ok=True)
+            passwd_file.unlink(missing_ok=True)
             shutil.rmtree(new, ignore_errors=True)
 
-    def _initdb(self, directory: Path, password_file: Path) -> None:
+    def _initdb(self, directory: Path, password_file: Path, passwd: Path | None, stop: Stop) -> None:
         argv = [
             str(postgres_program("initdb")),
             *("-D", str(directory), "-U", SUPERUSER, f"--pwfile={password_file}"),
@@ -221,11 +224,10 @@ class Postgres:
             log=self._instance.logs / "initdb.log",
             record=self._instance.run / "initdb.pid",
             run_as=self._run_as,
+            passwd=passwd,
             stop_steps=((signal.SIGTERM, 2.0),),
         )
-        process = run_to_end(program, timeout_seconds=_INITDB_TIMEOUT_SECONDS)
-        if process.poll() != 0:
-            raise process.failure()
+        run_to_end(program, stop=stop, timeout_seconds=_INITDB_TIMEOUT_SECONDS)
 
     def _check_version(self) -> None:
         directory = self._instance.postgres
@@ -248,10 +250,23 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _other_user() -> tuple[int, int] | None:
-    """Who PostgreSQL runs as when we are root, since it refuses that; None for ourselves."""
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _other_user(directory: Path) -> tuple[int, int] | None:
+    """Who PostgreSQL runs as when we are root, since it refuses that; None for ourselves.
+
+    The owner of the database, who was an ordinary user's earlier run perhaps; `nobody` for a new one.
+    """
     if os.geteuid() != 0:
         return None
+    if directory.exists() and directory.stat().st_uid != 0:
+        return directory.stat().st_uid, directory.stat().st_gid
     try:
         entry = pwd.getpwnam("nobody")
     except KeyError:

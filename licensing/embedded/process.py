@@ -14,9 +14,11 @@ from pathlib import Path
 
 from licensing.embedded import guard
 from licensing.embedded.errors import EmbeddedError, cannot, known_symptom, last_words
+from licensing.embedded.stopping import Stop
 
 GENTLE_STOP: tuple[tuple[int, float], ...] = ((signal.SIGTERM, 10.0),)
 _GUARD_MARGIN_SECONDS = 10.0
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class Program:
     cwd: Path | None = None
     run_as: tuple[int, int] | None = None
     """The (uid, gid) to become, keeping nothing of root's but the right to pass its folders."""
+    passwd: Path | None = None
+    """A file for the program to see in place of /etc/passwd."""
     death_signal: int = signal.SIGKILL
     stop_steps: Sequence[tuple[int, float]] = field(default=GENTLE_STOP)
     """Signals in order, each with the seconds to wait after it; SIGKILL follows by itself."""
@@ -51,6 +55,7 @@ class GuardedProcess:
             "argv": list(program.argv),
             "cwd": None if program.cwd is None else str(program.cwd),
             "run_as": program.run_as,
+            "passwd": None if program.passwd is None else str(program.passwd),
             "death_signal": int(program.death_signal),
             "stop_steps": [[int(number), seconds] for number, seconds in program.stop_steps],
             "record": str(program.record),
@@ -128,6 +133,11 @@ class GuardedProcess:
                 f"{self.program.name} cannot run as root and this machine does not let root hand its rights on "
                 "to another user; run this as an ordinary user."
             )
+        if code == guard.EXIT_NO_NAMESPACE:
+            return EmbeddedError(
+                f"{self.program.name} needs a user name, and the user id {os.geteuid()} has none in /etc/passwd: "
+                "add one, or run this as another user."
+            )
         words = self.last_words()
         reason = known_symptom(words)
         if reason is not None:
@@ -136,19 +146,21 @@ class GuardedProcess:
         return EmbeddedError(f"{self.program.name} ended with code {code} (log: {self.program.log}){said}")
 
 
-def run_to_end(program: Program, *, timeout_seconds: float) -> GuardedProcess:
-    """Run a program until it ends; the caller looks at `poll()`. Too slow is an error.
+def run_to_end(program: Program, *, stop: Stop, timeout_seconds: float) -> None:
+    """Run a program that ends by itself.
 
     Raises:
-        EmbeddedError: it could not start or took longer than the timeout.
+        EmbeddedError: it could not start, failed, or took longer than the timeout.
+        StopRequested: someone asked to stop meanwhile; the program has been ended.
     """
     process = GuardedProcess(program)
+    deadline = process.started_at + timeout_seconds
     try:
-        if process.wait(timeout_seconds) is None:
-            raise EmbeddedError(f"{program.name} took longer than {timeout_seconds:.0f} s (log: {program.log}).")
+        while process.wait(_POLL_SECONDS) is None:
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"{program.name} took longer than {timeout_seconds:.0f} s (log: {program.log}).")
+            stop.pause(0)
     finally:
-        if process.poll() is None:
-            process.stop()
-        else:
-            process.ask_to_stop()
-    return process
+        process.stop()
+    if process.poll() != 0:
+        raise process.failure()

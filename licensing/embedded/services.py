@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from licensing.embedded.errors import EmbeddedError, cannot
+from licensing.embedded.errors import cannot
 from licensing.embedded.files import write_private
 from licensing.embedded.instance import Instance
 from licensing.embedded.postgres import OWNER, SIGN, WEB, Passwords, Postgres
-from licensing.embedded.process import GuardedProcess
+from licensing.embedded.stopping import NeverStop, Stop
+from licensing.embedded.supervisor import Child, Supervisor
 from licensing.embedded.valkey import Valkey
 
-# Crash recovery after a kill may take a while; a server that ended instead is noticed at once.
-READY_TIMEOUT_SECONDS = 120.0
+# Web and workers have ended by the time these are asked to.
+_STOP_GROUP_VALKEY, _STOP_GROUP_POSTGRES = 1, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class EmbeddedServices:
     def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
         self.instance = Instance(data_dir)
         self._durable = durable
-        self._running: list[GuardedProcess] = []
+        self._supervisor = Supervisor(stop=NeverStop(), announce=lambda _: None)
 
     def start(self) -> Endpoints:
         """Start both and wait until they answer.
@@ -53,61 +52,45 @@ class EmbeddedServices:
         """
         self.instance.open()
         try:
-            postgres, valkey = self.prepare()
-            cache = self._spawn(valkey)
-            database = self._spawn(postgres)
-            wait_until_ready(cache, valkey.is_ready)
-            wait_until_ready(database, postgres.is_ready)
-            postgres.create_roles_and_database()
+            valkey = start_valkey(self.instance, self._supervisor, durable=self._durable)
+            postgres = start_postgres(self.instance, self._supervisor, stop=NeverStop(), durable=self._durable)
         except BaseException:
             self.stop()
             raise
-        return endpoints(postgres, valkey)
+        return Endpoints(
+            database_owner_url=postgres.url(OWNER),
+            database_web_url=postgres.url(WEB),
+            database_sign_url=postgres.url(SIGN),
+            valkey_url=valkey.url(),
+        )
 
     def stop(self) -> None:
-        """End both, last started first, and release the directory. Safe to call twice."""
-        while self._running:
-            self._running.pop().stop()
+        """End both and release the directory. Safe to call twice."""
+        self._supervisor.stop()
         self.instance.close()
 
-    def prepare(self) -> tuple[Postgres, Valkey]:
-        """With the instance open: passwords and database directory made, ready to be run."""
-        postgres = Postgres(self.instance, database_passwords(self.instance.secrets), durable=self._durable)
-        postgres.prepare()
-        return postgres, Valkey(self.instance, durable=self._durable)
 
-    def _spawn(self, service: Postgres | Valkey) -> GuardedProcess:
-        process = GuardedProcess(service.program())
-        self._running.append(process)
-        return process
+def start_valkey(instance: Instance, supervisor: Supervisor, *, durable: bool) -> Valkey:
+    """Start Valkey in an open instance; it answers when this returns."""
+    valkey = Valkey(instance, durable=durable)
+    child = Child(program=valkey.program(), is_ready=valkey.is_ready, stop_group=_STOP_GROUP_VALKEY)
+    supervisor.start(child)
+    return valkey
 
 
-def endpoints(postgres: Postgres, valkey: Valkey) -> Endpoints:
-    """The addresses of two services."""
-    return Endpoints(
-        database_owner_url=postgres.url(OWNER),
-        database_web_url=postgres.url(WEB),
-        database_sign_url=postgres.url(SIGN),
-        valkey_url=valkey.url(),
-    )
-
-
-def wait_until_ready(
-    process: GuardedProcess, is_ready: Callable[[], bool], *, timeout_seconds: float = READY_TIMEOUT_SECONDS
-) -> None:
-    """Return when a child answers.
+def start_postgres(instance: Instance, supervisor: Supervisor, *, stop: Stop, durable: bool) -> Postgres:
+    """Start PostgreSQL in an open instance, made first if need be, with its roles and its database.
 
     Raises:
-        EmbeddedError: it ended, or did not answer in time.
+        EmbeddedError: it cannot be made or started.
+        StopRequested: someone asked to stop meanwhile.
     """
-    deadline = time.monotonic() + timeout_seconds
-    while not is_ready():
-        if process.poll() is not None:
-            raise process.failure()
-        if time.monotonic() > deadline:
-            name, log = process.program.name, process.program.log
-            raise EmbeddedError(f"{name} did not answer within {timeout_seconds:.0f} s (log: {log}).")
-        time.sleep(0.02)
+    postgres = Postgres(instance, database_passwords(instance.secrets), durable=durable)
+    postgres.prepare(stop)
+    child = Child(program=postgres.program(), is_ready=postgres.is_ready, stop_group=_STOP_GROUP_POSTGRES)
+    supervisor.start(child)
+    postgres.create_roles_and_database()
+    return postgres
 
 
 def database_passwords(folder: Path) -> Passwords:
