@@ -21,7 +21,7 @@ def write_private(path: Path, content: str) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

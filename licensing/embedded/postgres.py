@@ -66,7 +66,7 @@ _FAST = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Passwords:
     """One for each role; 256 random bits each."""
 
@@ -134,7 +134,12 @@ class Postgres:
         try:
             with self._connect_as_superuser("postgres") as connection:
                 connection.execute("SELECT 1")
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as exc:
+            if "password authentication failed" in str(exc):
+                raise EmbeddedError(
+                    f"The database in {self._instance.postgres} does not know the passwords kept beside it; "
+                    "both must come from the same backup."
+                ) from exc
             return False
         return True
 

@@ -28,7 +28,8 @@ class Program:
     name: str
     argv: Sequence[str]
     env: Mapping[str, str]
-    log: Path
+    log: Path | None
+    """Where its output goes; None for our own."""
     record: Path
     cwd: Path | None = None
     run_as: tuple[int, int] | None = None
@@ -61,17 +62,14 @@ class GuardedProcess:
             "record": str(program.record),
             "supervisor": os.getpid(),
         }
+        output = _open_log(program.log) if program.log is not None else None
         try:
-            descriptor = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise cannot("write the log", exc, path=program.log) from exc
-        try:
-            self.log_start = os.fstat(descriptor).st_size
+            self.log_start = os.fstat(output).st_size if output is not None else 0
             self._guard = subprocess.Popen(  # noqa: S603 - our own script
                 [sys.executable, "-I", "-S", guard.__file__],
                 stdin=subprocess.PIPE,
-                stdout=descriptor,
-                stderr=descriptor,
+                stdout=output,
+                stderr=output,
                 env=dict(program.env),
                 start_new_session=True,
                 bufsize=0,
@@ -79,7 +77,8 @@ class GuardedProcess:
         except OSError as exc:
             raise cannot(f"start {program.name}", exc) from exc
         finally:
-            os.close(descriptor)
+            if output is not None:
+                os.close(output)
         self._send(json.dumps(orders).encode() + b"\n")
 
     def _send(self, data: bytes) -> None:
@@ -123,7 +122,7 @@ class GuardedProcess:
 
     def last_words(self) -> str:
         """The end of what this run wrote to its log, for a message."""
-        return last_words(self.program.log, since=self.log_start)
+        return last_words(self.program.log, since=self.log_start) if self.program.log is not None else ""
 
     def failure(self) -> EmbeddedError:
         """Why it ended, in one sentence."""
@@ -139,11 +138,19 @@ class GuardedProcess:
                 "add one, or run this as another user."
             )
         words = self.last_words()
+        log = f" (log: {self.program.log})" if self.program.log is not None else ""
         reason = known_symptom(words)
         if reason is not None:
-            return EmbeddedError(f"{self.program.name} stopped because {reason} (log: {self.program.log}).")
+            return EmbeddedError(f"{self.program.name} stopped because {reason}{log}.")
         said = f": {words}" if words else "."
-        return EmbeddedError(f"{self.program.name} ended with code {code} (log: {self.program.log}){said}")
+        return EmbeddedError(f"{self.program.name} ended with code {code}{log}{said}")
+
+
+def _open_log(log: Path) -> int:
+    try:
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise cannot("write the log", exc, path=log) from exc
 
 
 def run_to_end(program: Program, *, stop: Stop, timeout_seconds: float) -> None:
@@ -158,7 +165,7 @@ def run_to_end(program: Program, *, stop: Stop, timeout_seconds: float) -> None:
     try:
         while process.wait(_POLL_SECONDS) is None:
             if time.monotonic() > deadline:
-                raise EmbeddedError(f"{program.name} took longer than {timeout_seconds:.0f} s (log: {program.log}).")
+                raise EmbeddedError(f"{program.name} took longer than {timeout_seconds:.0f} s.")
             stop.pause(0)
     finally:
         process.stop()

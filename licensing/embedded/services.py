@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from licensing.embedded.errors import cannot
-from licensing.embedded.files import write_private
 from licensing.embedded.instance import Instance
 from licensing.embedded.postgres import OWNER, SIGN, WEB, Passwords, Postgres
+from licensing.embedded.secrets import ensure_database_passwords
 from licensing.embedded.stopping import NeverStop, Stop
 from licensing.embedded.supervisor import Child, Supervisor
 from licensing.embedded.valkey import Valkey
@@ -85,23 +83,10 @@ def start_postgres(instance: Instance, supervisor: Supervisor, *, stop: Stop, du
         EmbeddedError: it cannot be made or started.
         StopRequested: someone asked to stop meanwhile.
     """
-    postgres = Postgres(instance, database_passwords(instance.secrets), durable=durable)
+    passwords = ensure_database_passwords(instance.secrets, database_exists=instance.postgres.exists())
+    postgres = Postgres(instance, Passwords(**passwords), durable=durable)
     postgres.prepare(stop)
     child = Child(program=postgres.program(), is_ready=postgres.is_ready, stop_group=_STOP_GROUP_POSTGRES)
     supervisor.start(child)
     postgres.create_roles_and_database()
     return postgres
-
-
-def database_passwords(folder: Path) -> Passwords:
-    """The four passwords, made once and kept in files of mode 600."""
-    made: dict[str, str] = {}
-    for role in ("superuser", "owner", "web", "sign"):
-        path = folder / f"database_{role}_password"
-        try:
-            if not path.exists():
-                write_private(path, secrets.token_hex(32))
-            made[role] = path.read_text(encoding="utf-8").strip()
-        except OSError as exc:
-            raise cannot("keep a password in", exc, path=path) from exc
-    return Passwords(**made)

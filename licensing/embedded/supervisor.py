@@ -153,7 +153,7 @@ class Supervisor:
         for running in self._running:
             log = running.child.program.log
             try:
-                if log.stat().st_size > MAX_LOG_BYTES:
+                if log is not None and log.stat().st_size > MAX_LOG_BYTES:
                     # The child holds it open for appending, so it goes on at the new end.
                     shutil.copyfile(log, _previous(log))
                     os.truncate(log, 0)
@@ -161,10 +161,10 @@ class Supervisor:
                 self._announce(f"cannot shorten {log}: {exc.strerror}")
 
 
-def rotate_log(log: Path) -> None:
+def rotate_log(log: Path | None) -> None:
     """Keep the previous run's log as `<name>.log.1` and begin a new one."""
     try:
-        if log.exists():
+        if log is not None and log.exists():
             log.replace(_previous(log))
     except OSError as exc:
         raise cannot("begin a new log", exc, path=log) from exc
