@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from build_farm.sandbox.spec import Overlay, SandboxSpec, SandboxUnavailable
+from build_farm.sandbox.spec import SCRATCH, Overlay, SandboxSpec, SandboxUnavailable
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
@@ -56,9 +56,7 @@ def _in_wheel() -> Path | None:
         return None
 
 
-def build_command(
-    spec: SandboxSpec, *, bubblewrap: Path, argv: tuple[str, ...], descriptors: Descriptors
-) -> list[str]:
+def build_command(spec: SandboxSpec, *, bubblewrap: Path, argv: tuple[str, ...], descriptors: Descriptors) -> list[str]:
     """The whole command line. It holds paths and descriptor numbers, never content."""
     return [*_outer(spec, bubblewrap), *_inner(spec, bubblewrap, descriptors), "--", *argv]
 
@@ -76,7 +74,7 @@ def _outer(spec: SandboxSpec, bubblewrap: Path) -> list[str]:
             command += ["--bind", str(overlay.work), str(overlay.work)]
     for mount in spec.writable_files:
         command += ["--bind", str(mount.source), str(mount.source)]
-    command += ["--size", str(spec.limits.scratch_bytes), "--tmpfs", scratch, "--dir", f"{scratch}/tmp"]
+    command += ["--size", str(spec.limits.scratch_bytes), "--tmpfs", scratch, "--dir", f"{scratch}/files"]
     for number, _ in enumerate(spec.overlays):
         command += ["--dir", f"{scratch}/upper-{number}", "--dir", f"{scratch}/work-{number}"]
     return [*command, "--"]
@@ -96,7 +94,7 @@ def _inner(spec: SandboxSpec, bubblewrap: Path, descriptors: Descriptors) -> lis
 def _mounts(spec: SandboxSpec, descriptors: Descriptors) -> Iterator[str]:
     for device in _DEVICES:
         yield from ("--dev-bind", device, device)
-    yield from ("--bind", f"{spec.scratch}/tmp", "/tmp")
+    yield from ("--bind", f"{spec.scratch}/files", str(SCRATCH))
     for mount in spec.read_only:
         yield from ("--ro-bind", str(mount.source), str(mount.target))
     for number, overlay in enumerate(spec.overlays):

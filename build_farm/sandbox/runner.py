@@ -156,10 +156,11 @@ class _Run:
     cgroup: Cgroup | None
     started: float = field(default_factory=monotonic)
     stop: Stop = Stop.EXITED
+    is_drained: bool = False
     peak: TreeUsage = field(default_factory=lambda: TreeUsage(0, 0, 0.0))
     status: bytearray = field(default_factory=bytearray)
     wall_seconds: float = 0.0
-    # Processes seen on the last look, by pid and start time: what has to be gone at the end.
+    # Pid and start time of the namespace's init: the last process to go.
     _namespace_init: tuple[int, str | None] | None = None
 
     def __post_init__(self) -> None:
@@ -181,6 +182,7 @@ class _Run:
                 for key, _ in selector.select(timeout=max(next_look - monotonic(), 0)):
                     if not self._read(key.fd):
                         selector.unregister(key.fd)
+        self.is_drained = True
 
     def _read(self, descriptor: int) -> bool:
         chunk = os.read(descriptor, _READ_BYTES)
@@ -231,7 +233,7 @@ class _Run:
         The launcher's pid is the outer bubblewrap; its death kills the inner one, whose death kills the init of the
         pid namespace, with which the kernel kills every process in it. Init is reaped after all of these.
         """
-        if self.process.poll() is None and self.stop is not Stop.EXITED:
+        if not self.is_drained and self.process.poll() is None:
             self.process.kill()
         try:
             self.process.wait(timeout=_DEATH_SECONDS)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from build_farm.sandbox.slots import BuildSlot
 
 MIB = 1024 * 1024
+SCRATCH = PurePosixPath("/tmp")  # noqa: S108 - the sandbox's own, private and bounded
 
 
 class SandboxUnavailable(Exception):
@@ -93,7 +94,7 @@ class SandboxSpec:
     inline_files: tuple[InlineFile, ...] = ()
     writable_files: tuple[Mount, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    workdir: PurePosixPath = PurePosixPath("/tmp")
+    workdir: PurePosixPath = SCRATCH
     limits: SandboxLimits = field(default_factory=SandboxLimits)
     redact: tuple[str, ...] = field(default=(), repr=False)
     cgroup_parent: Path | None = None
