@@ -1,0 +1,3 @@
+module keywright.dev/gokit
+
+go 1.25
