@@ -140,9 +140,15 @@ def load_certificate(der: bytes) -> x509.Certificate:
     try:
         certificate = x509.load_der_x509_certificate(der)
         # cryptography parses lazily: make it say now whether the parts that are read later can be read.
-        certificate.extensions, certificate.public_key()
+        for part in ("version", "issuer", "subject", "extensions", "not_valid_before_utc", "not_valid_after_utc"):
+            getattr(certificate, part)
+        certificate.public_key()
     except Exception:  # noqa: BLE001  (its parser raises a dozen kinds for hostile DER)
         raise AuthorityError("malformed") from None
+    # The signature is a BIT STRING of whole bytes. Where its last bits are zero, a count of unused bits other than
+    # zero parses as well: a second spelling of one certificate.
+    if not der.endswith(b"\0" + certificate.signature):
+        raise AuthorityError("malformed")
     return certificate
 
 

@@ -139,11 +139,10 @@ def verify_key_set(
     try:
         header, payload, signature = tokens.split_compact(jws, max_chars=MAX_CHARS)
         certificate_key, not_before = _certified_key(header, authority, now, newest_certificate_seen)
-        members = parse_object(tokens.open_compact(header, payload, signature, certificate_key))
+        text = tokens.open_compact(header, payload, signature, certificate_key)
     except tokens.TokenInvalid as exc:
         raise KeySetInvalid(exc.reason) from None
-    except ValueError:
-        raise KeySetInvalid("payload") from None
+    members = _parse(text)
     _require_members(members, issuer)
     _require_current(members, now=now, leeway=leeway)
     if members["version"] < newest_version_seen:
@@ -191,6 +190,13 @@ def _certificate_in(header: str) -> bytes:
     if _header_segment(certificate_der) != header:
         raise KeySetInvalid("header")
     return certificate_der
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    try:
+        return parse_object(text)
+    except ValueError:
+        raise KeySetInvalid("payload") from None
 
 
 def _require_members(members: dict[str, Any], issuer: str) -> None:

@@ -182,7 +182,8 @@ def test_the_grammar_of_the_nonce(value: str | None) -> None:
 @pytest.mark.parametrize("name", ["method", "authority", "target"])
 @pytest.mark.parametrize("value", ["", "a\nb", "a b", "a\0", "é", "\x7f", "\ud800"])
 def test_a_line_cannot_be_made_two(name: str, value: str) -> None:
-    request = dataclasses.replace(REQUEST, **{name: value})
+    change: dict[str, Any] = {name: value}
+    request = dataclasses.replace(REQUEST, **change)
     with pytest.raises(ProofInvalid, match="malformed"):
         verify_proof(proof_for(), SECRET, request, now=NOW)
     with pytest.raises(ValueError, match="visible ASCII"):
@@ -225,11 +226,12 @@ def test_authorities(url: str, authority: str) -> None:
         "", "licensing.example.com", "ftp://licensing.example.com", "https:", "https://", "https:///x", "https://:443",
         "https://user@licensing.example.com", "https://user:secret@licensing.example.com", "https://a b",
         "https://bücher.example", "https://a\n.example", "https://a:99999", "https://a:x", "https://a:0", "https://-a",
-        "https://a..b", "https://a.", "https://[::1", "https://[::g]", "https://[fe80::1%25eth0]", "https://" + "a" * 64,
+        "https://a..b", "https://a.", "https://[::1", "https://[::g]", "https://[fe80::1%25eth0]",
+        "https://" + "a" * 64,
     ],
 )  # fmt: skip
 def test_urls_without_an_authority_to_sign(url: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  (any text but one that repeats the secret)
+    with pytest.raises(ValueError) as caught:
         authority_of(url)
     assert "secret" not in str(caught.value)
 

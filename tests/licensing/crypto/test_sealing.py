@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from licensing.crypto import keys as api_keys
@@ -30,11 +30,13 @@ IDENTITY = "api_key.root:key_1"
 B64 = {version: base64.b64encode(key).decode() for version, key in KEYS.items()}
 
 
+@settings(deadline=None)  # other work shares the processor
 @given(plaintext=st.binary(max_size=200), identity=st.text(min_size=1, max_size=40))
 def test_what_is_sealed_opens(plaintext: bytes, identity: str) -> None:
     assert RING.unseal(RING.seal(plaintext, identity=identity), identity=identity) == plaintext
 
 
+@settings(deadline=None)  # other work shares the processor
 @given(
     plaintext=st.binary(max_size=200),
     credential=st.text(min_size=1, max_size=40),

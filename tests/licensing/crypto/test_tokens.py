@@ -78,7 +78,7 @@ class TestGood:
     def test_another_implementation_accepts_it(
         self, token: str, plugin_claims: PluginClaims, signing_key: SigningKey
     ) -> None:
-        key = ECKey.import_key(jwk.verification_jwk(signing_key.private_key.public_key()))
+        key = ECKey.import_key({**jwk.verification_jwk(signing_key.private_key.public_key())})
         decoded = joserfc_jwt.decode(token, key, algorithms=["ES256"])
         assert decoded.header == header_of(signing_key)
         assert decoded.claims == json.loads(plugin_claims.to_json())
@@ -276,7 +276,7 @@ class TestSignature:
         head, signature = token.rsplit(".", 1)
         raw = base64url.decode(signature)
         twin = raw[:32] + (P256_ORDER - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
-        key = ECKey.import_key(jwk.verification_jwk(signing_key.private_key.public_key()))
+        key = ECKey.import_key({**jwk.verification_jwk(signing_key.private_key.public_key())})
         assert joserfc_jwt.decode(f"{head}.{base64url.encode(twin)}", key, algorithms=["ES256"])
 
 
@@ -509,7 +509,8 @@ class TestOtherTypes:
 
     @pytest.mark.parametrize("name", list(CLAIMS))
     def test_required_and_typed(self, signing_key: SigningKey, public_keys: PublicKeys, name: str) -> None:
-        for value in (None, True, 1.5, ["download"], {}):
+        wrong: tuple[Any, ...] = (None, True, 1.5, ["download"], {})
+        for value in wrong:
             signed = tokens.sign_jws({**self.CLAIMS, name: value}, key=signing_key, typ="download+jwt")
             with pytest.raises(TokenInvalid, match="claims"):
                 self.verify(signed, public_keys)
