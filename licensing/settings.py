@@ -95,6 +95,8 @@ DATABASE_TIMEOUT_SECONDS = env.integer(
     maximum=60,
     help="How long to wait for a connection, or for an answer.",
 )
+DATABASE_WEB_ROLE = env.text("DATABASE_WEB_ROLE", "keywright_web", help="Database role of web processes and workers.")
+DATABASE_SIGN_ROLE = env.text("DATABASE_SIGN_ROLE", "keywright_sign", help="Database role of the `sign` worker.")
 VALKEY_URL = env.secret("VALKEY_URL", help="`redis://host:port/0` or `unix:///path/to/socket?db=0`.")
 
 
@@ -222,12 +224,6 @@ REAUTHENTICATION_SECONDS = env.integer(
     86400,
     minimum=300,
     help="How long refreshing goes on before the key is asked for again.",
-)
-KEY_SET_TTL_SECONDS = env.integer(
-    "KEY_SET_TTL_SECONDS",
-    7 * 86400,
-    minimum=3600,
-    help="How long a signed key set is valid; it is signed anew daily.",
 )
 GRACE_SECONDS = env.integer(
     "GRACE_SECONDS",

@@ -1,0 +1,1 @@
+"""HTTP of `licensing`. A view parses, authorises, calls one service and serialises; it never decides."""

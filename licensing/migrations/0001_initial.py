@@ -5,307 +5,667 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.db.models.functions.text
-import licensing.models.catalogue
 from django.db import migrations, models
+
+import licensing.models.catalogue
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='SignedKeySet',
+            name="SignedKeySet",
             fields=[
-                ('version', models.PositiveBigIntegerField(primary_key=True, serialize=False)),
-                ('jws', models.TextField()),
-                ('issued_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField()),
-                ('kids', models.JSONField(default=list)),
+                ("version", models.PositiveBigIntegerField(primary_key=True, serialize=False)),
+                ("jws", models.TextField()),
+                ("issued_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField()),
+                ("kids", models.JSONField(default=list)),
             ],
             options={
-                'db_table': 'signed_key_set',
+                "db_table": "signed_key_set",
             },
         ),
         migrations.CreateModel(
-            name='Tier',
+            name="Tier",
             fields=[
-                ('name', models.CharField(max_length=32, primary_key=True, serialize=False, validators=[django.core.validators.RegexValidator('^[A-Za-z][A-Za-z0-9 _-]{0,31}$')])),
-                ('rank', models.PositiveIntegerField(unique=True)),
-                ('description', models.CharField(blank=True, max_length=500)),
-                ('requests_per_minute', models.PositiveIntegerField(default=60, help_text="A customer's allowance for a plugin's own work, kept by the plugin.")),
-                ('events_per_day', models.PositiveBigIntegerField(default=10000)),
-                ('installation_limit', models.PositiveIntegerField(blank=True, help_text='Installations allowed unless the subscription says otherwise; null: no limit.', null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=32,
+                        primary_key=True,
+                        serialize=False,
+                        validators=[django.core.validators.RegexValidator("^[A-Za-z][A-Za-z0-9 _-]{0,31}$")],
+                    ),
+                ),
+                ("rank", models.PositiveIntegerField(unique=True)),
+                ("description", models.CharField(blank=True, max_length=500)),
+                (
+                    "requests_per_minute",
+                    models.PositiveIntegerField(
+                        default=60, help_text="A customer's allowance for a plugin's own work, kept by the plugin."
+                    ),
+                ),
+                ("events_per_day", models.PositiveBigIntegerField(default=10000)),
+                (
+                    "installation_limit",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Installations allowed unless the subscription says otherwise; null: no limit.",
+                        null=True,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'db_table': 'tier',
+                "db_table": "tier",
             },
         ),
         migrations.CreateModel(
-            name='Certificate',
+            name="Certificate",
             fields=[
-                ('id', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('purpose', models.CharField(help_text='`authority`, or the one purpose of the certificate.', max_length=12)),
-                ('der', models.BinaryField()),
-                ('sealed_private_key', models.BinaryField(help_text='Null: the key is kept elsewhere.', null=True)),
-                ('not_before', models.DateTimeField()),
-                ('not_after', models.DateTimeField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('retired_at', models.DateTimeField(null=True)),
+                ("id", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                (
+                    "purpose",
+                    models.CharField(help_text="`authority`, or the one purpose of the certificate.", max_length=12),
+                ),
+                ("der", models.BinaryField()),
+                ("sealed_private_key", models.BinaryField(help_text="Null: the key is kept elsewhere.", null=True)),
+                ("not_before", models.DateTimeField()),
+                ("not_after", models.DateTimeField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("retired_at", models.DateTimeField(null=True)),
             ],
             options={
-                'db_table': 'certificate',
-                'constraints': [models.UniqueConstraint(condition=models.Q(('retired_at__isnull', True)), fields=('purpose',), name='certificate_one_current')],
+                "db_table": "certificate",
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("retired_at__isnull", True)),
+                        fields=("purpose",),
+                        name="certificate_one_current",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Feature',
+            name="Feature",
             fields=[
-                ('code', models.CharField(max_length=63, primary_key=True, serialize=False, validators=[django.core.validators.RegexValidator('^[a-z][a-z0-9_]{0,62}$')])),
-                ('name', models.CharField(blank=True, max_length=100)),
-                ('description', models.CharField(blank=True, max_length=500)),
-                ('value_type', models.CharField(choices=[('bool', 'Bool'), ('int', 'Int'), ('str', 'Str')], default='bool', max_length=4)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "code",
+                    models.CharField(
+                        max_length=63,
+                        primary_key=True,
+                        serialize=False,
+                        validators=[django.core.validators.RegexValidator("^[a-z][a-z0-9_]{0,62}$")],
+                    ),
+                ),
+                ("name", models.CharField(blank=True, max_length=100)),
+                ("description", models.CharField(blank=True, max_length=500)),
+                (
+                    "value_type",
+                    models.CharField(
+                        choices=[("bool", "Bool"), ("int", "Int"), ("str", "Str")], default="bool", max_length=4
+                    ),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'db_table': 'feature',
-                'constraints': [models.CheckConstraint(condition=models.Q(('code__regex', '^[a-z][a-z0-9_]{0,62}$')), name='feature_code_shape'), models.CheckConstraint(condition=models.Q(('value_type__in', ['bool', 'int', 'str'])), name='feature_value_type_known')],
+                "db_table": "feature",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("code__regex", "^[a-z][a-z0-9_]{0,62}$")), name="feature_code_shape"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("value_type__in", ["bool", "int", "str"])), name="feature_value_type_known"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Lockdown',
+            name="Lockdown",
             fields=[
-                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('started_by', models.CharField(blank=True, max_length=80)),
+                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("started_by", models.CharField(blank=True, max_length=80)),
             ],
             options={
-                'db_table': 'lockdown',
-                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='lockdown_once')],
+                "db_table": "lockdown",
+                "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="lockdown_once")],
             },
         ),
         migrations.CreateModel(
-            name='Plugin',
+            name="Plugin",
             fields=[
-                ('name', models.CharField(max_length=64, primary_key=True, serialize=False, validators=[django.core.validators.RegexValidator('^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$')])),
-                ('description', models.CharField(blank=True, max_length=500)),
-                ('is_private', models.BooleanField(default=False)),
-                ('accepts_unsigned', models.BooleanField(default=False, help_text='Serve callers without a signature: for vendors that ship one binary to all.')),
-                ('installation_required', models.BooleanField(default=False, help_text='Refuse requests that name no installation: many machines could hide behind them.')),
-                ('proof', models.CharField(choices=[('optional', 'Optional'), ('required', 'Required')], default='optional', max_length=8)),
-                ('lease_seconds', models.PositiveIntegerField(default=259200, help_text='How long an offline lease lasts; 0 gives none.')),
-                ('minimum_version', models.CharField(blank=True, max_length=64)),
-                ('blocked_versions', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), blank=True, default=list, size=None)),
-                ('rate_limit', models.PositiveIntegerField(blank=True, help_text="Requests a minute of the plugin's own work; null: as the tier says.", null=True)),
-                ('quota', models.PositiveBigIntegerField(blank=True, help_text="Events a day of the plugin's own work; null: as the tier says.", null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('features', models.ManyToManyField(blank=True, db_table='plugin_feature', related_name='plugins', to='licensing.feature')),
-                ('required_tier', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='plugins', to='licensing.tier')),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=64,
+                        primary_key=True,
+                        serialize=False,
+                        validators=[django.core.validators.RegexValidator("^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$")],
+                    ),
+                ),
+                ("description", models.CharField(blank=True, max_length=500)),
+                ("is_private", models.BooleanField(default=False)),
+                (
+                    "accepts_unsigned",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Serve callers without a signature: for vendors that ship one binary to all.",
+                    ),
+                ),
+                (
+                    "installation_required",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Refuse requests that name no installation: many machines could hide behind them.",
+                    ),
+                ),
+                (
+                    "proof",
+                    models.CharField(
+                        choices=[("optional", "Optional"), ("required", "Required")], default="optional", max_length=8
+                    ),
+                ),
+                (
+                    "lease_seconds",
+                    models.PositiveIntegerField(
+                        default=259200, help_text="How long an offline lease lasts; 0 gives none."
+                    ),
+                ),
+                ("minimum_version", models.CharField(blank=True, max_length=64)),
+                (
+                    "blocked_versions",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=64), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "rate_limit",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Requests a minute of the plugin's own work; null: as the tier says.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "quota",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        help_text="Events a day of the plugin's own work; null: as the tier says.",
+                        null=True,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "features",
+                    models.ManyToManyField(
+                        blank=True, db_table="plugin_feature", related_name="plugins", to="licensing.feature"
+                    ),
+                ),
+                (
+                    "required_tier",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="plugins", to="licensing.tier"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'plugin',
+                "db_table": "plugin",
             },
         ),
         migrations.CreateModel(
-            name='SigningKey',
+            name="SigningKey",
             fields=[
-                ('kid', models.CharField(help_text='RFC 7638 thumbprint.', max_length=43, primary_key=True, serialize=False)),
-                ('purpose', models.CharField(choices=[('token', 'Token'), ('lease', 'Lease')], max_length=8)),
-                ('algorithm', models.CharField(default='ES256', max_length=8)),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('active', 'Active'), ('retiring', 'Retiring'), ('retired', 'Retired')], default='pending', max_length=8)),
-                ('public_jwk', models.JSONField()),
-                ('sealed_private_key', models.BinaryField(help_text='PKCS #8, sealed under `tokens`; null bytes when retired.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('activated_at', models.DateTimeField(null=True)),
-                ('retiring_at', models.DateTimeField(null=True)),
-                ('retired_at', models.DateTimeField(null=True)),
+                (
+                    "kid",
+                    models.CharField(
+                        help_text="RFC 7638 thumbprint.", max_length=43, primary_key=True, serialize=False
+                    ),
+                ),
+                ("purpose", models.CharField(choices=[("token", "Token"), ("lease", "Lease")], max_length=8)),
+                ("algorithm", models.CharField(default="ES256", max_length=8)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("active", "Active"),
+                            ("retiring", "Retiring"),
+                            ("retired", "Retired"),
+                        ],
+                        default="pending",
+                        max_length=8,
+                    ),
+                ),
+                ("public_jwk", models.JSONField()),
+                (
+                    "sealed_private_key",
+                    models.BinaryField(help_text="PKCS #8, sealed under `tokens`; null bytes when retired."),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("activated_at", models.DateTimeField(null=True)),
+                ("retiring_at", models.DateTimeField(null=True)),
+                ("retired_at", models.DateTimeField(null=True)),
             ],
             options={
-                'db_table': 'signing_key',
-                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'active')), fields=('purpose',), name='signing_key_one_active'), models.UniqueConstraint(condition=models.Q(('state', 'pending')), fields=('purpose',), name='signing_key_one_pending'), models.CheckConstraint(condition=models.Q(('state__in', ['pending', 'active', 'retiring', 'retired'])), name='signing_key_state_known')],
+                "db_table": "signing_key",
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("state", "active")), fields=("purpose",), name="signing_key_one_active"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("state", "pending")), fields=("purpose",), name="signing_key_one_pending"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["pending", "active", "retiring", "retired"])),
+                        name="signing_key_state_known",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='TierGrant',
+            name="TierGrant",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('value', models.JSONField(default=licensing.models.catalogue.granted)),
-                ('feature', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tier_grants', to='licensing.feature')),
-                ('tier', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='grants', to='licensing.tier')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("value", models.JSONField(default=licensing.models.catalogue.granted)),
+                (
+                    "feature",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="tier_grants", to="licensing.feature"
+                    ),
+                ),
+                (
+                    "tier",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="grants", to="licensing.tier"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'tier_grant',
+                "db_table": "tier_grant",
             },
         ),
         migrations.AddField(
-            model_name='tier',
-            name='features',
-            field=models.ManyToManyField(related_name='tiers', through='licensing.TierGrant', to='licensing.feature'),
+            model_name="tier",
+            name="features",
+            field=models.ManyToManyField(related_name="tiers", through="licensing.TierGrant", to="licensing.feature"),
         ),
         migrations.CreateModel(
-            name='Entitlement',
+            name="Entitlement",
             fields=[
-                ('id', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('override', 'Override'), ('temporary', 'Temporary')], max_length=9)),
-                ('value', models.JSONField(default=licensing.models.catalogue.granted)),
-                ('starts_at', models.DateTimeField(blank=True, null=True)),
-                ('ends_at', models.DateTimeField(blank=True, null=True)),
-                ('source', models.CharField(blank=True, help_text='Why: an order, a trial, a support case.', max_length=100)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='entitlements', to='accounts.customer')),
-                ('feature', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entitlements', to='licensing.feature')),
+                ("id", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                (
+                    "kind",
+                    models.CharField(choices=[("override", "Override"), ("temporary", "Temporary")], max_length=9),
+                ),
+                ("value", models.JSONField(default=licensing.models.catalogue.granted)),
+                ("starts_at", models.DateTimeField(blank=True, null=True)),
+                ("ends_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "source",
+                    models.CharField(blank=True, help_text="Why: an order, a trial, a support case.", max_length=100),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="entitlements", to="accounts.customer"
+                    ),
+                ),
+                (
+                    "feature",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="entitlements", to="licensing.feature"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'entitlement',
-                'constraints': [models.UniqueConstraint(condition=models.Q(('kind', 'override')), fields=('customer', 'feature'), name='entitlement_one_override'), models.CheckConstraint(condition=models.Q(models.Q(('ends_at__isnull', True), ('kind', 'override'), ('starts_at__isnull', True)), models.Q(('ends_at__isnull', False), ('kind', 'temporary'), ('starts_at__isnull', False), ('ends_at__gt', models.F('starts_at'))), _connector='OR'), name='entitlement_kind_and_period')],
+                "db_table": "entitlement",
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("kind", "override")),
+                        fields=("customer", "feature"),
+                        name="entitlement_one_override",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("ends_at__isnull", True), ("kind", "override"), ("starts_at__isnull", True)),
+                            models.Q(
+                                ("ends_at__isnull", False),
+                                ("kind", "temporary"),
+                                ("starts_at__isnull", False),
+                                ("ends_at__gt", models.F("starts_at")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="entitlement_kind_and_period",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Generation',
+            name="Generation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('customer', 'Customer'), ('key', 'Key'), ('installation', 'Installation')], max_length=12)),
-                ('subject_id', models.CharField(max_length=63)),
-                ('value', models.PositiveIntegerField(default=1)),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='generations', to='accounts.customer')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("customer", "Customer"), ("key", "Key"), ("installation", "Installation")],
+                        max_length=12,
+                    ),
+                ),
+                ("subject_id", models.CharField(max_length=63)),
+                ("value", models.PositiveIntegerField(default=1)),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="generations", to="accounts.customer"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'generation',
-                'constraints': [models.UniqueConstraint(fields=('customer', 'kind', 'subject_id'), name='generation_once')],
+                "db_table": "generation",
+                "constraints": [
+                    models.UniqueConstraint(fields=("customer", "kind", "subject_id"), name="generation_once")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Installation',
+            name="Installation",
             fields=[
-                ('id', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('mode', models.CharField(default='live', max_length=4)),
-                ('fingerprint', models.CharField(max_length=128)),
-                ('is_anonymous', models.BooleanField(default=False, help_text='Stands for every caller that named no machine.')),
-                ('hostname', models.CharField(blank=True, max_length=255)),
-                ('os', models.CharField(blank=True, max_length=32)),
-                ('arch', models.CharField(blank=True, max_length=32)),
-                ('version', models.CharField(blank=True, max_length=64)),
-                ('build_id', models.CharField(blank=True, max_length=40)),
-                ('api_key_id', models.CharField(blank=True, max_length=40)),
-                ('first_seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('last_seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('last_seen_from', models.GenericIPAddressField(null=True)),
-                ('lease_until', models.DateTimeField(help_text='No lease handed out ends later than this.', null=True)),
-                ('released_at', models.DateTimeField(null=True)),
-                ('released_reason', models.CharField(blank=True, max_length=32)),
-                ('possible_clone_at', models.DateTimeField(help_text='The fingerprint was seen from two places at once.', null=True)),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='installations', to='accounts.customer')),
-                ('plugin', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='installations', to='licensing.plugin')),
+                ("id", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("mode", models.CharField(default="live", max_length=4)),
+                ("fingerprint", models.CharField(max_length=128)),
+                (
+                    "is_anonymous",
+                    models.BooleanField(default=False, help_text="Stands for every caller that named no machine."),
+                ),
+                ("hostname", models.CharField(blank=True, max_length=255)),
+                ("os", models.CharField(blank=True, max_length=32)),
+                ("arch", models.CharField(blank=True, max_length=32)),
+                ("version", models.CharField(blank=True, max_length=64)),
+                ("build_id", models.CharField(blank=True, max_length=40)),
+                ("api_key_id", models.CharField(blank=True, max_length=40)),
+                ("first_seen_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("last_seen_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("last_seen_from", models.GenericIPAddressField(null=True)),
+                ("lease_until", models.DateTimeField(help_text="No lease handed out ends later than this.", null=True)),
+                ("released_at", models.DateTimeField(null=True)),
+                ("released_reason", models.CharField(blank=True, max_length=32)),
+                (
+                    "possible_clone_at",
+                    models.DateTimeField(help_text="The fingerprint was seen from two places at once.", null=True),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="installations",
+                        to="accounts.customer",
+                    ),
+                ),
+                (
+                    "plugin",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="installations", to="licensing.plugin"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'installation',
-                'indexes': [models.Index(condition=models.Q(('released_at__isnull', True)), fields=['customer', 'mode'], name='installation_places'), models.Index(fields=['customer', '-last_seen_at'], name='installation_newest')],
-                'constraints': [models.UniqueConstraint(fields=('customer', 'plugin', 'mode', 'fingerprint'), name='installation_fingerprint_once'), models.CheckConstraint(condition=models.Q(('mode__in', ['live', 'test'])), name='installation_mode_known')],
+                "db_table": "installation",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("released_at__isnull", True)),
+                        fields=["customer", "mode"],
+                        name="installation_places",
+                    ),
+                    models.Index(fields=["customer", "-last_seen_at"], name="installation_newest"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("customer", "plugin", "mode", "fingerprint"), name="installation_fingerprint_once"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("mode__in", ["live", "test"])), name="installation_mode_known"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='BuildCredential',
+            name="BuildCredential",
             fields=[
-                ('id', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('version', models.CharField(max_length=64)),
-                ('target', models.CharField(help_text='Operating system and architecture, such as linux/amd64.', max_length=32)),
-                ('signature_digest', models.BinaryField(help_text='SHA-256 of the bytes of plugin.sig.', max_length=32)),
-                ('binary_sha256', models.CharField(blank=True, max_length=64)),
-                ('sealed_secret', models.BinaryField(help_text='The 256-bit build secret, sealed under `builds`.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('expires_at', models.DateTimeField(blank=True, help_text='For evaluation builds; null: computed.', null=True)),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='build_credentials', to='accounts.customer')),
-                ('plugin', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='build_credentials', to='licensing.plugin')),
+                ("id", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("version", models.CharField(max_length=64)),
+                (
+                    "target",
+                    models.CharField(
+                        help_text="Operating system and architecture, such as linux/amd64.", max_length=32
+                    ),
+                ),
+                (
+                    "signature_digest",
+                    models.BinaryField(help_text="SHA-256 of the bytes of plugin.sig.", max_length=32),
+                ),
+                ("binary_sha256", models.CharField(blank=True, max_length=64)),
+                ("sealed_secret", models.BinaryField(help_text="The 256-bit build secret, sealed under `builds`.")),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "expires_at",
+                    models.DateTimeField(blank=True, help_text="For evaluation builds; null: computed.", null=True),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="build_credentials",
+                        to="accounts.customer",
+                    ),
+                ),
+                (
+                    "plugin",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="build_credentials",
+                        to="licensing.plugin",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'build_credential',
-                'constraints': [models.UniqueConstraint(fields=('customer', 'plugin', 'version', 'signature_digest'), name='build_signature_once')],
+                "db_table": "build_credential",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("customer", "plugin", "version", "signature_digest"), name="build_signature_once"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='PluginAccess',
+            name="PluginAccess",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='plugin_access', to='accounts.customer')),
-                ('plugin', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='access', to='licensing.plugin')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="plugin_access",
+                        to="accounts.customer",
+                    ),
+                ),
+                (
+                    "plugin",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="access", to="licensing.plugin"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'plugin_access',
-                'constraints': [models.UniqueConstraint(fields=('plugin', 'customer'), name='plugin_access_once')],
+                "db_table": "plugin_access",
+                "constraints": [models.UniqueConstraint(fields=("plugin", "customer"), name="plugin_access_once")],
             },
         ),
         migrations.CreateModel(
-            name='PluginManifest',
+            name="PluginManifest",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.CharField(max_length=64)),
-                ('manifest', models.JSONField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('plugin', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='manifests', to='licensing.plugin')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("version", models.CharField(max_length=64)),
+                ("manifest", models.JSONField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "plugin",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="manifests", to="licensing.plugin"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'plugin_manifest',
-                'constraints': [models.UniqueConstraint(fields=('plugin', 'version'), name='plugin_manifest_once')],
+                "db_table": "plugin_manifest",
+                "constraints": [models.UniqueConstraint(fields=("plugin", "version"), name="plugin_manifest_once")],
             },
         ),
         migrations.CreateModel(
-            name='Quarantine',
+            name="Quarantine",
             fields=[
-                ('id', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('scope', models.CharField(choices=[('plugin', 'Plugin'), ('version', 'Version'), ('artifact', 'Artifact'), ('build', 'Build'), ('installation', 'Installation'), ('customer', 'Customer')], max_length=12)),
-                ('plugin_name', models.CharField(max_length=64)),
-                ('target', models.CharField(blank=True, max_length=128)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('created_by', models.CharField(max_length=80)),
-                ('lifted_at', models.DateTimeField(null=True)),
-                ('lifted_by', models.CharField(blank=True, max_length=80)),
-                ('customer', models.ForeignKey(help_text="Set where one customer alone is concerned; null for the catalogue's.", null=True, on_delete=django.db.models.deletion.CASCADE, related_name='quarantines', to='accounts.customer')),
+                ("id", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                (
+                    "scope",
+                    models.CharField(
+                        choices=[
+                            ("plugin", "Plugin"),
+                            ("version", "Version"),
+                            ("artifact", "Artifact"),
+                            ("build", "Build"),
+                            ("installation", "Installation"),
+                            ("customer", "Customer"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("plugin_name", models.CharField(max_length=64)),
+                ("target", models.CharField(blank=True, max_length=128)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("created_by", models.CharField(max_length=80)),
+                ("lifted_at", models.DateTimeField(null=True)),
+                ("lifted_by", models.CharField(blank=True, max_length=80)),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        help_text="Set where one customer alone is concerned; null for the catalogue's.",
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="quarantines",
+                        to="accounts.customer",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'quarantine',
-                'indexes': [models.Index(condition=models.Q(('lifted_at__isnull', True)), fields=['customer', 'scope'], name='quarantine_in_force')],
+                "db_table": "quarantine",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("lifted_at__isnull", True)),
+                        fields=["customer", "scope"],
+                        name="quarantine_in_force",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Subscription',
+            name="Subscription",
             fields=[
-                ('customer', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='subscription', serialize=False, to='accounts.customer')),
-                ('status', models.CharField(choices=[('trialing', 'Trialing'), ('active', 'Active'), ('past_due', 'Past Due'), ('paused', 'Paused'), ('canceled', 'Canceled'), ('expired', 'Expired')], default='active', max_length=8)),
-                ('period_start', models.DateTimeField()),
-                ('period_end', models.DateTimeField(help_text='End of the paid period, or of the trial; the instant itself is after.')),
-                ('grace_until', models.DateTimeField(blank=True, help_text='How long a late invoice locks nobody out; null: seven days after period_end.', null=True)),
-                ('installation_limit', models.PositiveIntegerField(blank=True, help_text='Null: as the tier says.', null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('tier', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='subscriptions', to='licensing.tier')),
+                (
+                    "customer",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="subscription",
+                        serialize=False,
+                        to="accounts.customer",
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("trialing", "Trialing"),
+                            ("active", "Active"),
+                            ("past_due", "Past Due"),
+                            ("paused", "Paused"),
+                            ("canceled", "Canceled"),
+                            ("expired", "Expired"),
+                        ],
+                        default="active",
+                        max_length=8,
+                    ),
+                ),
+                ("period_start", models.DateTimeField()),
+                (
+                    "period_end",
+                    models.DateTimeField(
+                        help_text="End of the paid period, or of the trial; the instant itself is after."
+                    ),
+                ),
+                (
+                    "grace_until",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="How long a late invoice locks nobody out; null: seven days after period_end.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "installation_limit",
+                    models.PositiveIntegerField(blank=True, help_text="Null: as the tier says.", null=True),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "tier",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="subscriptions", to="licensing.tier"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'subscription',
-                'constraints': [models.CheckConstraint(condition=models.Q(('period_end__gt', models.F('period_start'))), name='subscription_period_forward'), models.CheckConstraint(condition=models.Q(('status__in', ['trialing', 'active', 'past_due', 'paused', 'canceled', 'expired'])), name='subscription_status_known')],
+                "db_table": "subscription",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("period_end__gt", models.F("period_start"))),
+                        name="subscription_period_forward",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ["trialing", "active", "past_due", "paused", "canceled", "expired"])
+                        ),
+                        name="subscription_status_known",
+                    ),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='plugin',
-            constraint=models.CheckConstraint(condition=models.Q(('name__regex', '^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$')), name='plugin_name_shape'),
+            model_name="plugin",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("name__regex", "^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$")),
+                name="plugin_name_shape",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='tiergrant',
-            constraint=models.UniqueConstraint(fields=('tier', 'feature'), name='tier_grant_once'),
+            model_name="tiergrant",
+            constraint=models.UniqueConstraint(fields=("tier", "feature"), name="tier_grant_once"),
         ),
         migrations.AddConstraint(
-            model_name='tier',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), name='tier_name_once'),
+            model_name="tier",
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower("name"), name="tier_name_once"),
         ),
     ]

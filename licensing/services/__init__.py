@@ -1,0 +1,1 @@
+"""Decisions and writes of `licensing`: one verb a function. HTTP code calls one of these and decides nothing itself."""

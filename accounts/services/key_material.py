@@ -1,0 +1,40 @@
+"""What a key leaves behind when it is stored: a keyed digest to find it by, and sealed remains (DESIGN §4)."""
+
+from typing import Any
+
+from django.conf import settings
+
+from accounts.keyrings import peppers, ring
+from licensing.crypto import keys
+
+
+def live_prefix(mode: str) -> str:
+    """The prefix of customers' keys of a mode, such as `km_live`."""
+    return f"{settings.API_KEY_PREFIX}_{mode}"
+
+
+def operator_prefix() -> str:
+    """The prefix of operators' keys, such as `kmop`."""
+    return f"{settings.API_KEY_PREFIX}op"
+
+
+def known_prefixes() -> tuple[str, ...]:
+    """The prefixes of customers' keys."""
+    return (live_prefix("live"), live_prefix("test"))
+
+
+def stored_material(key: str, *, table: str, row_id: str) -> dict[str, Any]:
+    """The columns that every kind of key has; nothing in them opens anything without the server's own secrets."""
+    fingerprint = keys.fingerprint(key)
+    version, digest = peppers().digest(fingerprint)
+    return {
+        "digest": digest,
+        "pepper_version": version,
+        "last4": key[-4:],
+        "sealed_fingerprint": ring("auth").seal(fingerprint, identity=f"{table}.fingerprint:{row_id}"),
+    }
+
+
+def sealed_root(key: str, *, row_id: str) -> bytes:
+    """The sealed key root, by which build secrets are sealed for the holder of the key."""
+    return ring("auth").seal(keys.key_root(key), identity=f"api_key.root:{row_id}")

@@ -1,0 +1,55 @@
+"""When a subscription is active: computed from the row and the instant, so that no job has to run for it."""
+
+from dataclasses import dataclass
+
+from licensing.rules import codes
+from licensing.rules.snapshot import Subscription
+
+DEFAULT_GRACE_SECONDS = 7 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a subscription stands at one instant.
+
+    `code` is VALID or the reason why not; `access_until` the instant at which access ends if nothing changes;
+    `grace_until` is set while the customer lives on grace.
+    """
+
+    code: str
+    access_until: float
+    grace_until: float | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the customer may use what it has paid for."""
+        return self.code == codes.VALID
+
+
+def standing(subscription: Subscription | None, now: float, *, grace_seconds: int = DEFAULT_GRACE_SECONDS) -> Standing:
+    """Work out the standing at `now` (DESIGN §5).
+
+    `trialing` lasts until the trial ends, `canceled` until the paid period ends, `past_due` until its grace does, and
+    `active` past its period counts as `past_due`. The instant of an end belongs to the "after".
+    """
+    if subscription is None:
+        return Standing(codes.SUBSCRIPTION_NONE, 0)
+    if subscription.status == "paused":
+        return Standing(codes.SUBSCRIPTION_PAUSED, 0)
+    end = subscription.period_end
+    grace_end = subscription.grace_until if subscription.grace_until is not None else end + grace_seconds
+    match subscription.status:
+        case "trialing" | "canceled":
+            return _until(end, now)
+        case "active" if now < end:
+            # A grace that was set to end early shortens nothing that is paid for.
+            return Standing(codes.VALID, max(end, grace_end))
+        case "active" | "past_due":
+            return _until(grace_end, now, in_grace=True)
+    return Standing(codes.SUBSCRIPTION_EXPIRED, end)
+
+
+def _until(end: float, now: float, *, in_grace: bool = False) -> Standing:
+    if now >= end:
+        return Standing(codes.SUBSCRIPTION_EXPIRED, end)
+    return Standing(codes.VALID, end, end if in_grace else None)

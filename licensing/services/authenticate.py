@@ -1,0 +1,227 @@
+"""`POST /api/plugins/authenticate`: from an API key to a plugin token.
+
+The pipeline of DESIGN §5: find the key → pure rules, first answer wins → proof → installation (the one write that can
+refuse) → mint → remember. What is remembered (the audit row, the lease's end) is committed before the answer goes out.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+from django.conf import settings
+from django.db import connection, transaction
+
+from accounts.keyrings import peppers
+from accounts.services.key_material import known_prefixes
+from licensing import selectors
+from licensing.core import audit, outbox
+from licensing.core.actor import Actor
+from licensing.core.clock import from_epoch
+from licensing.core.errors import BadRequest
+from licensing.crypto import keys
+from licensing.rules import codes
+from licensing.rules.codes import Verdict, deny
+from licensing.rules.grants import grant_for
+from licensing.rules.pipeline import (
+    CREDENTIAL_RULES,
+    CUSTOMER_RULES,
+    PLUGIN_RULES,
+    Build,
+    Facts,
+    first_answer,
+    installation_not_quarantined,
+)
+from licensing.rules.snapshot import Catalogue, CustomerSnapshot, Key
+from licensing.services.asked import AuthenticateAsked
+from licensing.services.installations import (
+    Machine,
+    Place,
+    find_installation,
+    machine_for,
+    remember_lease,
+    take_place,
+)
+from licensing.services.minting import answer, lease_end
+from licensing.services.outcome import Denied, Granted, Outcome
+from licensing.services.proofs import SentRequest, check_proof
+from licensing.services.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: the credential as presented, and the address it came from."""
+
+    credential: str = field(repr=False)
+    address: str
+    request_id: str
+
+
+def authenticate(*, asked: AuthenticateAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> Outcome:
+    """Answer one authenticate request; `now` in Unix seconds.
+
+    Raises:
+        BadRequest: something that this plugin needs is missing from the request.
+        ServiceUnavailable: it cannot be known.
+    """
+    catalogue = state.catalogue()
+    known = find_key(caller.credential, asked.customer_id, state)
+    if known is None:
+        return Denied(deny(codes.API_KEY_INVALID))
+    customer, key = known
+    facts = _facts(asked, caller, catalogue, customer, key, now)
+    actor = key_actor(key, caller)
+    verdict = _judge(facts, asked, sent, caller)
+    if not verdict.valid:
+        return refuse(verdict, facts, actor)
+    machine = _machine(asked, facts, caller)
+    place = _place(facts, machine, actor)
+    if isinstance(place, Verdict):
+        return refuse(place, facts, actor)
+    grant = grant_for(facts)
+    body = answer(facts, grant, place, auth_time=int(now), nonce=asked.nonce)
+    with transaction.atomic():
+        end = lease_end(facts, grant)
+        if end is not None:
+            remember_lease(installation_id=place.installation_id, lease_until=end)
+        _record(facts, actor, "plugin.authenticated", codes.VALID, place.installation_id)
+    return Granted(body)
+
+
+def find_key(credential: str, claimed_customer: str, state: State) -> tuple[CustomerSnapshot, Key] | None:
+    """Find whose key this is: first among the claimed customer's, then by one lookup.
+
+    A key of the wrong shape or checksum is answered without a query.
+    """
+    parsed = keys.parse_key(credential, known_prefixes())
+    if parsed is None:
+        return None
+    digests = peppers().digests(keys.fingerprint(parsed.text))
+    customer = state.customer(claimed_customer)
+    key = customer.key_by_digest(digests) if customer else None
+    if customer is None or key is None:
+        owner = selectors.customer_of_key(digests)
+        customer = state.customer(owner) if owner else None
+        key = customer.key_by_digest(digests) if customer else None
+    return None if customer is None or key is None else (customer, key)
+
+
+def key_actor(key: Key, caller: Caller) -> Actor:
+    """The API key as an actor of the audit log."""
+    return Actor("api_key", key.id, caller.address, caller.request_id)
+
+
+def refuse(verdict: Verdict, facts: Facts, actor: Actor, installation_id: str = "") -> Denied:
+    """Record a denial, one by one (DESIGN §10), before it is answered."""
+    with transaction.atomic():
+        _record(facts, actor, "plugin.denied", verdict.code, installation_id)
+        outbox.emit(
+            "plugin.denied",
+            customer_id=facts.customer.id,
+            payload={"plugin": facts.plugin_name, "version": facts.plugin_version, "code": verdict.code},
+        )
+    return Denied(verdict)
+
+
+def _facts(
+    asked: AuthenticateAsked,
+    caller: Caller,
+    catalogue: Catalogue,
+    customer: CustomerSnapshot,
+    key: Key,
+    now: float,
+) -> Facts:
+    signature = asked.signature_bytes()
+    return Facts(
+        now=now,
+        catalogue=catalogue,
+        customer=customer,
+        key=key,
+        plugin_name=asked.plugin_name,
+        plugin_version=asked.plugin_version,
+        source_address=caller.address,
+        claimed_customers=asked.claimed_customers(),
+        required_tier=asked.metadata.get("required_tier", ""),
+        is_signed=signature is not None,
+        build=_find_build(asked, customer.id, signature) if signature else None,
+        grace_seconds=settings.GRACE_SECONDS,
+    )
+
+
+def _find_build(asked: AuthenticateAsked, customer_id: str, signature: bytes) -> Build | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, extract(epoch FROM expires_at)::float8 FROM build_credential"
+            " WHERE customer_id = %s AND plugin_id = %s AND version = %s AND signature_digest = sha256(%s)",
+            [customer_id, asked.plugin_name, asked.plugin_version, signature],
+        )
+        row = cursor.fetchone()
+    return Build(row[0], row[1]) if row else None
+
+
+def _judge(facts: Facts, asked: AuthenticateAsked, sent: SentRequest, caller: Caller) -> Verdict:
+    verdict = first_answer((*CREDENTIAL_RULES, *CUSTOMER_RULES, *PLUGIN_RULES), facts)
+    if not verdict.valid:
+        return verdict
+    plugin = facts.plugin
+    if plugin is not None:
+        if not facts.is_signed and not plugin.accepts_unsigned:
+            raise BadRequest("plugin_signature: This field is required for this plugin.", field="plugin_signature")
+        if asked.installation is None and plugin.installation_required:
+            raise BadRequest("installation: This field is required for this plugin.", field="installation")
+    refusal = check_proof(
+        sent=sent,
+        credential=caller.credential,
+        build_id=facts.build.id if facts.build else None,
+        is_required=is_proof_required(facts),
+        now=facts.now,
+    )
+    return refusal or verdict
+
+
+def is_proof_required(facts: Facts) -> bool:
+    """Whether the plugin's vendor or the customer asks for proof."""
+    plugin = facts.plugin
+    return facts.customer.proof_required or (plugin is not None and plugin.proof_required)
+
+
+def _machine(asked: AuthenticateAsked, facts: Facts, caller: Caller) -> Machine:
+    if facts.key is None:
+        raise ValueError("rules let a request without a key pass")
+    return machine_for(
+        asked.installation,
+        customer_id=facts.customer.id,
+        plugin=facts.plugin_name,
+        version=facts.plugin_version,
+        mode=facts.key.mode,
+        api_key_id=facts.key.id,
+        build_id=facts.build.id if facts.build else "",
+        address=caller.address,
+    )
+
+
+def _place(facts: Facts, machine: Machine, actor: Actor) -> Place | Verdict:
+    """The machine's place, old or new, or the verdict that refuses it one."""
+    row = find_installation(machine)
+    if row is not None:
+        quarantined = installation_not_quarantined(msgspec.structs.replace(facts, installation_id=row.id))
+        if quarantined is not None:
+            return quarantined
+        if row.released_at is None:
+            return Place(row.id, facts.customer.generation("installation", row.id), is_new=False)
+    place = take_place(machine=machine, actor=actor, now=from_epoch(facts.now))
+    return place or deny(codes.INSTALLATION_LIMIT_REACHED)
+
+
+def _record(facts: Facts, actor: Actor, action: str, code: str, installation_id: str) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        subject_kind="plugin",
+        subject_id=facts.plugin_name,
+        customer_id=facts.customer.id,
+        code=code,
+        detail={
+            "version": facts.plugin_version,
+            "installation_id": installation_id,
+            "build_id": facts.build.id if facts.build else None,
+        },
+    )

@@ -1,0 +1,35 @@
+"""`POST /api/plugins/deactivate`: the installation gives its place back, now, and its lease with it."""
+
+from licensing.core.clock import from_epoch
+from licensing.models import Installation
+from licensing.rules import codes
+from licensing.rules.codes import Verdict, deny
+from licensing.rules.tokens import is_revoked
+from licensing.services.authenticate import Caller
+from licensing.services.installations import release_installation
+from licensing.services.outcome import Denied, Granted, Outcome
+from licensing.services.plugin_tokens import open_token
+from licensing.services.proofs import SentRequest, check_proof
+from licensing.services.state import State
+
+
+def deactivate(*, caller: Caller, sent: SentRequest, state: State, now: float) -> Outcome:
+    """Release the token's installation, confirmed by itself.
+
+    Giving back needs no paid subscription: a token that is genuine and not outdated is enough. Asked again for an
+    installation that is released already, it answers the same.
+    """
+    presented = open_token(caller=caller, state=state, now=now)
+    if isinstance(presented, Verdict):
+        return Denied(presented)
+    token = presented.token
+    row = Installation.objects.filter(pk=token.installation_id, customer_id=token.customer_id).first()
+    if row is None or (is_revoked(token, presented.facts.customer) and row.released_at is None):
+        return Denied(deny(codes.TOKEN_REVOKED))
+    refusal = check_proof(sent=sent, credential=caller.credential, build_id=token.build_id, is_required=False, now=now)
+    if refusal is not None:
+        return Denied(refusal)
+    release_installation(
+        installation=row, reason="deactivated", confirmed=True, actor=presented.actor, now=from_epoch(now)
+    )
+    return Granted({"success": True, "installation_id": row.id, "released": True})

@@ -1,0 +1,249 @@
+"""The life of signing keys, certificates and the signed key set. Runs in the `sign` worker alone (DESIGN §6).
+
+    pending ─(in the set that is out, long enough)─▶ active ─▶ retiring ─(nothing it signed lives)─▶ retired
+
+A key is published before it signs: in the JWKS, which clients may cache for JWKS_CACHE_SECONDS, and in the signed key
+set. An emergency skips that wait, never the publication: old key out, new key in, one transaction with the set that
+says so. Every function may be run twice, by two workers at once: all take the same lock.
+"""
+
+from datetime import datetime, timedelta
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.conf import settings
+from django.db import connection, transaction
+
+from accounts.keyrings import ring
+from licensing.core import audit, outbox
+from licensing.core.actor import Actor
+from licensing.core.ids import new_id
+from licensing.crypto import jwk, keyset
+from licensing.crypto.authority import PluginAuthority, Purpose, certificate_to_der, generate_purpose_key
+from licensing.models import Certificate, Plugin, SignedKeySet, SigningKey
+from licensing.services.signing_keys import sealing_identity
+
+log = structlog.get_logger(__name__)
+
+JWKS_CACHE_SECONDS = 300
+PUBLISH_LEAD = timedelta(seconds=2 * JWKS_CACHE_SECONDS)
+KEY_AGE = timedelta(days=30)
+KEY_SET_AGE = timedelta(days=1)
+CERTIFICATE_LIFETIME = timedelta(days=90)
+CERTIFICATE_RENEWAL = timedelta(days=30)
+CLOCK_MARGIN = timedelta(minutes=5)
+AUTHORITY = "authority"
+_LOCK = (0x6B77, 0x7367)  # advisory: one hand on the keys at a time
+
+
+def bootstrap(*, actor: Actor, now: datetime) -> bool:
+    """Make what a new deployment lacks: PluginAuthority, the key-set certificate, the first keys, the first set.
+
+    Returns whether there was no authority before, which makes this the deployment's first start.
+    """
+    with transaction.atomic():
+        _lock()
+        is_first = not Certificate.objects.filter(purpose=AUTHORITY, retired_at=None).exists()
+        if is_first:
+            _create_authority(actor, now)
+        _ensure_certificate(Purpose.KEYSET, actor, now)
+        for purpose in SigningKey.Purpose.values:
+            if not SigningKey.objects.filter(purpose=purpose, state=SigningKey.State.ACTIVE).exists():
+                pending = _pending(purpose) or _create_key(purpose, actor)
+                _activate(pending, actor, now)
+        _publish_if_due(now)
+    return is_first
+
+
+def maintain(*, actor: Actor, now: datetime) -> None:
+    """Do whatever is due: renew, publish, activate, retire. Run every minute; a run that is missed is made up."""
+    with transaction.atomic():
+        _lock()
+        _ensure_certificate(Purpose.KEYSET, actor, now)
+        for purpose in SigningKey.Purpose.values:
+            _advance(purpose, actor, now)
+        _publish_if_due(now)
+
+
+def rotate(*, purpose: str, emergency: bool, actor: Actor, now: datetime) -> SigningKey:
+    """Start a rotation: a new pending key, published now and active after the lead.
+
+    In an emergency the new key takes over at once and the old one is believed no more: whatever it signed is refused
+    from this commit on, and plugins authenticate anew.
+    """
+    with transaction.atomic():
+        _lock()
+        key = _pending(purpose) or _create_key(purpose, actor)
+        if emergency:
+            SigningKey.objects.filter(
+                purpose=purpose, state__in=[SigningKey.State.ACTIVE, SigningKey.State.RETIRING]
+            ).update(state=SigningKey.State.RETIRED, retired_at=now, sealed_private_key=b"")
+            _activate(key, actor, now)
+        _publish_if_due(now)
+        _record(actor, "signing_key.rotated", key.kid, {"purpose": purpose, "emergency": emergency})
+        outbox.emit("signing_key.rotated", payload={"kid": key.kid, "purpose": purpose, "emergency": emergency})
+    return key
+
+
+def is_key_set_late(now: datetime) -> bool:
+    """Whether the set that is out should have been signed anew long ago: the alarm of DESIGN §6."""
+    newest = SignedKeySet.objects.order_by("-version").first()
+    return newest is None or now > newest.issued_at + 2 * KEY_SET_AGE
+
+
+def load_authority() -> PluginAuthority:
+    """Unseal PluginAuthority. Needs the `artifacts` key, which the `sign` worker alone has."""
+    row = Certificate.objects.get(purpose=AUTHORITY, retired_at=None)
+    sealed = bytes(row.sealed_private_key or b"")
+    private = ring("artifacts").unseal(sealed, identity=certificate_identity(row.id))
+    return PluginAuthority.load(bytes(row.der), private)
+
+
+def certificate_identity(certificate_id: str) -> str:
+    """What a certificate's sealed private key is bound to."""
+    return f"certificate.private:{certificate_id}"
+
+
+def _lock() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", list(_LOCK))
+
+
+def _pending(purpose: str) -> SigningKey | None:
+    return SigningKey.objects.filter(purpose=purpose, state=SigningKey.State.PENDING).first()
+
+
+def _create_key(purpose: str, actor: Actor) -> SigningKey:
+    private = jwk.generate_private_key()
+    kid = jwk.thumbprint(private.public_key())
+    key = SigningKey.objects.create(
+        kid=kid,
+        purpose=purpose,
+        public_jwk=jwk.verification_jwk(private.public_key()),
+        sealed_private_key=ring("tokens").seal(jwk.private_to_der(private), identity=sealing_identity(kid)),
+    )
+    _record(actor, "signing_key.created", kid, {"purpose": purpose})
+    return key
+
+
+def _activate(key: SigningKey, actor: Actor, now: datetime) -> None:
+    """Let `key` sign from this commit on; the set that lists it is published in the same transaction."""
+    SigningKey.objects.filter(purpose=key.purpose, state=SigningKey.State.ACTIVE).update(
+        state=SigningKey.State.RETIRING, retiring_at=now
+    )
+    key.state = SigningKey.State.ACTIVE
+    key.activated_at = now
+    key.save(update_fields=["state", "activated_at"])
+    _record(actor, "signing_key.activated", key.kid, {"purpose": key.purpose})
+
+
+def _advance(purpose: str, actor: Actor, now: datetime) -> None:
+    pending = _pending(purpose)
+    if pending is not None and now >= pending.created_at + PUBLISH_LEAD and _is_published(pending):
+        _activate(pending, actor, now)
+        pending = None
+    active = SigningKey.objects.filter(purpose=purpose, state=SigningKey.State.ACTIVE).first()
+    if pending is None and (active is None or now >= (active.activated_at or active.created_at) + KEY_AGE):
+        _create_key(purpose, actor)
+    outlived = now - _longest_life(purpose) - CLOCK_MARGIN
+    for key in SigningKey.objects.filter(purpose=purpose, state=SigningKey.State.RETIRING, retiring_at__lte=outlived):
+        key.state, key.retired_at, key.sealed_private_key = SigningKey.State.RETIRED, now, b""
+        key.save(update_fields=["state", "retired_at", "sealed_private_key"])
+        _record(actor, "signing_key.retired", key.kid, {"purpose": purpose})
+
+
+def _longest_life(purpose: str) -> timedelta:
+    """How long after its last signature something signed by a key of this purpose may be alive."""
+    if purpose == SigningKey.Purpose.TOKEN:
+        return timedelta(seconds=settings.TOKEN_TTL_SECONDS)
+    leases = Plugin.objects.order_by("-lease_seconds").values_list("lease_seconds", flat=True)
+    # A lease that was handed out before its plugin's policy was shortened keeps its own end.
+    return timedelta(seconds=max([72 * 3600, *leases[:1]])) + timedelta(days=7)
+
+
+def _is_published(key: SigningKey) -> bool:
+    newest = SignedKeySet.objects.order_by("-version").first()
+    return newest is not None and key.kid in newest.kids
+
+
+def _publish_if_due(now: datetime) -> None:
+    """Sign the key set anew when a day has passed or the keys are others; versions only go up."""
+    newest = SignedKeySet.objects.order_by("-version").first()
+    keys = list(SigningKey.objects.exclude(state=SigningKey.State.RETIRED).order_by("created_at", "kid"))
+    kids = [key.kid for key in keys]
+    if newest is not None and newest.kids == kids and now < newest.issued_at + KEY_SET_AGE:
+        return
+    certificate, private = _certificate_key(Purpose.KEYSET)
+    issued_at = now.replace(microsecond=0)
+    version = (newest.version if newest else 0) + 1
+    jws = keyset.sign_key_set(
+        keys=[keyset.ListedKey(jwk.public_from_jwk(key.public_jwk), keyset.KeyPurpose(key.purpose)) for key in keys],
+        issuer=settings.PUBLIC_URL,
+        version=version,
+        issued_at=int(issued_at.timestamp()),
+        certificate_der=bytes(certificate.der),
+        private_key=private,
+    )
+    SignedKeySet.objects.create(
+        version=version,
+        jws=jws,
+        issued_at=issued_at,
+        expires_at=issued_at + timedelta(seconds=keyset.LIFETIME_SECONDS),
+        kids=kids,
+    )
+    log.info("key_set.published", version=version, keys=len(kids))
+
+
+def _create_authority(actor: Actor, now: datetime) -> None:
+    authority = PluginAuthority.create(now=now - timedelta(days=1))  # before every certificate of its own
+    row_id = new_id("crt")
+    Certificate.objects.create(
+        id=row_id,
+        purpose=AUTHORITY,
+        der=authority.certificate_der,
+        sealed_private_key=ring("artifacts").seal(
+            jwk.private_to_der(authority.private_key), identity=certificate_identity(row_id)
+        ),
+        not_before=authority.certificate.not_valid_before_utc,
+        not_after=authority.certificate.not_valid_after_utc,
+    )
+    _record(actor, "certificate.created", row_id, {"purpose": AUTHORITY})
+
+
+def _ensure_certificate(purpose: Purpose, actor: Actor, now: datetime) -> Certificate:
+    """Return the current certificate of a purpose; make a new one while the old has thirty days to live."""
+    current = Certificate.objects.filter(purpose=purpose.value, retired_at=None).first()
+    if current is not None and now < current.not_after - CERTIFICATE_RENEWAL:
+        return current
+    if current is not None:
+        current.retired_at = now
+        current.save(update_fields=["retired_at"])
+    private = generate_purpose_key(purpose)
+    # Clocks differ: a certificate that is new here must not be of the future elsewhere.
+    not_before = (now - CLOCK_MARGIN).replace(microsecond=0)
+    certificate = load_authority().issue(
+        purpose, private.public_key(), not_before=not_before, not_after=not_before + CERTIFICATE_LIFETIME
+    )
+    row_id = new_id("crt")
+    row = Certificate.objects.create(
+        id=row_id,
+        purpose=purpose.value,
+        der=certificate_to_der(certificate),
+        sealed_private_key=ring("artifacts").seal(jwk.private_to_der(private), identity=certificate_identity(row_id)),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+    )
+    _record(actor, "certificate.created", row_id, {"purpose": purpose.value})
+    return row
+
+
+def _certificate_key(purpose: Purpose) -> tuple[Certificate, ec.EllipticCurvePrivateKey]:
+    row = Certificate.objects.get(purpose=purpose.value, retired_at=None)
+    der = ring("artifacts").unseal(bytes(row.sealed_private_key or b""), identity=certificate_identity(row.id))
+    return row, jwk.private_from_der(der)
+
+
+def _record(actor: Actor, action: str, subject_id: str, detail: dict[str, object]) -> None:
+    audit.record(
+        actor=actor, action=action, subject_kind=action.partition(".")[0], subject_id=subject_id, detail=detail
+    )

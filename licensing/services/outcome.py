@@ -1,0 +1,41 @@
+"""What a decision comes to: a body to answer with, or a verdict that is no."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from licensing.rules import codes
+from licensing.rules.codes import Verdict
+
+_UNAUTHENTICATED = frozenset(
+    {
+        codes.API_KEY_INVALID,
+        codes.API_KEY_EXPIRED,
+        codes.API_KEY_REVOKED,
+        codes.TOKEN_INVALID,
+        codes.TOKEN_EXPIRED,
+        codes.TOKEN_REVOKED,
+        codes.REAUTHENTICATION_DUE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """Yes, with the answer's body."""
+
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """No, with the verdict that says why."""
+
+    verdict: Verdict
+
+    @property
+    def status(self) -> int:
+        """401 while the credential itself is no good, else 403."""
+        return 401 if self.verdict.code in _UNAUTHENTICATED else 403
+
+
+Outcome = Granted | Denied

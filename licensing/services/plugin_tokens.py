@@ -1,0 +1,101 @@
+"""From a presented plugin token to facts the rules can judge: validate, refresh and deactivate begin here."""
+
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+from licensing.core.actor import Actor
+from licensing.crypto.claims import PluginClaims
+from licensing.crypto.tokens import TokenExpired, TokenInvalid, verify_claims
+from licensing.rules import codes
+from licensing.rules.codes import Verdict, deny
+from licensing.rules.pipeline import Build, Facts
+from licensing.rules.snapshot import CustomerSnapshot
+from licensing.rules.tokens import Token, judge_token
+from licensing.services.authenticate import Caller, is_proof_required
+from licensing.services.proofs import SentRequest, check_proof
+from licensing.services.signing_keys import verifying_keys
+from licensing.services.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A verified token with the state it is held against."""
+
+    token: Token = field(repr=False)
+    facts: Facts
+    actor: Actor
+
+
+def open_token(*, caller: Caller, state: State, now: float) -> Presented | Verdict:
+    """Verify the token's signature and times, and gather the facts around it; a Verdict if it is no good."""
+    catalogue = state.catalogue()
+    try:
+        claims = verify_claims(
+            caller.credential,
+            PluginClaims,
+            keys=verifying_keys(catalogue, "token"),
+            issuer=settings.PUBLIC_URL,
+            audience=None,
+            now=int(now),
+        )
+    except TokenExpired:
+        return deny(codes.TOKEN_EXPIRED)
+    except TokenInvalid:
+        return deny(codes.TOKEN_INVALID)
+    customer = state.customer(claims.customer_id)
+    if customer is None:
+        return deny(codes.TOKEN_REVOKED)
+    token = _token(claims)
+    facts = Facts(
+        now=now,
+        catalogue=catalogue,
+        customer=customer,
+        key=customer.key(token.key_id),
+        plugin_name=token.plugin,
+        plugin_version=token.version,
+        source_address=caller.address,
+        claimed_customers=(token.customer_id,),
+        is_signed=token.build_id is not None,
+        build=None if token.build_id is None else Build(token.build_id),
+        installation_id=token.installation_id,
+        grace_seconds=settings.GRACE_SECONDS,
+    )
+    return Presented(token, facts, _actor(token, customer, caller))
+
+
+def judge(presented: Presented, *, plugin_name: str, sent: SentRequest, caller: Caller) -> Verdict:
+    """All rules for a token, then the proof of its request."""
+    facts = presented.facts
+    verdict = judge_token(presented.token, facts, plugin_name=plugin_name)
+    if not verdict.valid:
+        return verdict
+    refusal = check_proof(
+        sent=sent,
+        credential=caller.credential,
+        build_id=presented.token.build_id,
+        is_required=is_proof_required(facts),
+        now=facts.now,
+    )
+    return refusal or verdict
+
+
+def _actor(token: Token, customer: CustomerSnapshot, caller: Caller) -> Actor:
+    return Actor("plugin_token", token.installation_id, caller.address, caller.request_id, display=customer.id)
+
+
+def _token(claims: PluginClaims) -> Token:
+    return Token(
+        customer_id=claims.customer_id,
+        plugin=claims.aud,
+        version=claims.ver,
+        installation_id=claims.sub,
+        key_id=claims.key,
+        build_id=claims.bld,
+        mode=claims.mode,
+        auth_time=claims.auth_time,
+        generations=claims.gen,
+        tier=claims.subscription_tier,
+        features=claims.authorized_features,
+        permissions=claims.plugin_permissions,
+    )

@@ -1,0 +1,44 @@
+"""`POST /api/plugins/refresh`: a new token of the same installation, from the state of this moment."""
+
+from django.conf import settings
+from django.db import transaction
+
+from licensing.rules import codes
+from licensing.rules.codes import Verdict, deny
+from licensing.rules.grants import grant_for
+from licensing.services.asked import RefreshAsked
+from licensing.services.authenticate import Caller, refuse
+from licensing.services.installations import Place, remember_lease
+from licensing.services.minting import answer, lease_end
+from licensing.services.outcome import Denied, Granted, Outcome
+from licensing.services.plugin_tokens import judge, open_token
+from licensing.services.proofs import SentRequest
+from licensing.services.state import State
+
+
+def refresh(*, asked: RefreshAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> Outcome:
+    """Answer one refresh request; `now` in Unix seconds.
+
+    The `auth_time` stays that of the authenticate it all began with, and after REAUTHENTICATION_SECONDS it is due
+    again, so that a stolen token cannot be refreshed for ever.
+
+    Raises:
+        ServiceUnavailable: it cannot be known.
+    """
+    presented = open_token(caller=caller, state=state, now=now)
+    if isinstance(presented, Verdict):
+        return Denied(presented)
+    token, facts = presented.token, presented.facts
+    verdict = judge(presented, plugin_name=token.plugin, sent=sent, caller=caller)
+    if verdict.valid and now >= token.auth_time + settings.REAUTHENTICATION_SECONDS:
+        verdict = deny(codes.REAUTHENTICATION_DUE)
+    if not verdict.valid:
+        return refuse(verdict, facts, presented.actor, token.installation_id)
+    grant = grant_for(facts)
+    place = Place(token.installation_id, token.generations[2], is_new=False)
+    body = answer(facts, grant, place, auth_time=token.auth_time, nonce=asked.nonce)
+    end = lease_end(facts, grant)
+    if end is not None:
+        with transaction.atomic():
+            remember_lease(installation_id=token.installation_id, lease_until=end)
+    return Granted(body)

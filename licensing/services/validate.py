@@ -1,0 +1,55 @@
+"""`POST /api/plugins/validate`: what a token is worth at this moment. Every verdict is a 200; nothing is written."""
+
+from typing import Any
+
+from licensing.core.clock import rfc3339
+from licensing.rules import codes
+from licensing.rules.codes import Verdict
+from licensing.rules.tokens import judge_entitlements
+from licensing.services.asked import ValidateAsked
+from licensing.services.authenticate import Caller
+from licensing.services.minting import next_refresh
+from licensing.services.plugin_tokens import Presented, judge, open_token
+from licensing.services.proofs import SentRequest
+from licensing.services.state import State
+
+
+def validate(*, asked: ValidateAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> dict[str, Any]:
+    """Answer one validate request; `now` in Unix seconds.
+
+    Raises:
+        ServiceUnavailable: it cannot be known.
+    """
+    presented = open_token(caller=caller, state=state, now=now)
+    if isinstance(presented, Verdict):
+        return {"valid": False, "code": presented.code, "detail": presented.detail}
+    verdict = judge(presented, plugin_name=asked.plugin_name, sent=sent, caller=caller)
+    return _negative(presented, verdict) if not verdict.valid else _positive(presented)
+
+
+def _negative(presented: Presented, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "valid": False,
+        "code": verdict.code,
+        "detail": verdict.detail,
+        "customer_id": presented.facts.customer.id,
+        "subscription_active": presented.facts.standing.is_active,
+        "features_active": False,
+        "authorized_features": [],
+        "next_refresh": None,
+    }
+
+
+def _positive(presented: Presented) -> dict[str, Any]:
+    facts = presented.facts
+    verdict, grant = judge_entitlements(presented.token, facts)
+    return {
+        "valid": True,
+        "code": verdict.code,
+        "detail": verdict.detail,
+        "customer_id": facts.customer.id,
+        "subscription_active": True,
+        "features_active": verdict.code == codes.VALID,
+        "authorized_features": list(grant.feature_codes),
+        "next_refresh": rfc3339(next_refresh(facts.now)),
+    }

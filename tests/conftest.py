@@ -1,0 +1,44 @@
+"""What every test stands on: real PostgreSQL and Valkey, started once, and a fixed cast of customers."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import django
+import pytest
+
+from licensing.crypto.sealing import new_versioned_key
+from licensing.embedded.services import EmbeddedServices
+
+_PURPOSES = ("AUTH", "BUILDS", "TOKENS", "WEB", "ARTIFACTS")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the services before Django reads its settings; under xdist each worker has services of its own."""
+    is_xdist_controller = bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
+    if not is_xdist_controller:
+        _start_services(config)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "licensing.settings"
+    django.setup()
+
+
+def _start_services(config: pytest.Config) -> None:
+    root = Path(tempfile.mkdtemp(prefix="keywright-tests-"))
+    services = EmbeddedServices(root, durable=False)
+    endpoints = services.start()
+    config.add_cleanup(lambda: shutil.rmtree(root, ignore_errors=True))
+    config.add_cleanup(services.stop)
+    os.environ.update(
+        DATABASE_URL=endpoints.database_owner_url,
+        VALKEY_URL=endpoints.valkey_url,
+        KEYWRIGHT_EMBEDDED="true",
+        KEYWRIGHT_ROLE="owner",
+        PUBLIC_URL="http://testserver",
+        ALLOWED_HOSTS="testserver",
+        DJANGO_SECRET_KEY="test-" + os.urandom(32).hex(),
+        LOG_LEVEL="ERROR",
+        API_KEY_PEPPERS=new_versioned_key(),
+        **{f"KEK_{purpose}": new_versioned_key() for purpose in _PURPOSES},
+    )
