@@ -95,7 +95,7 @@ func (c *Client) Permissions() Permissions {
 	if now.token == nil {
 		return Permissions{}
 	}
-	return now.token.permissionsFor(now.build.PluginName)
+	return now.token.permissions
 }
 
 // RateLimit is the customer's allowance for the plugin's own work, which the plugin keeps.

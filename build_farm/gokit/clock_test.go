@@ -81,28 +81,38 @@ func (c *fakeClock) Sleep(duration time.Duration) {
 	c.asleep += duration
 }
 
-// Advance lets time pass in steps of at most ten seconds. Before and after each, the one loop is waiting again, so
-// that what a test then reads is all that the loop did.
+// Advance lets time pass from timer to timer. Before and after each, the one loop is waiting again, so that what a
+// test then reads is all that the loop did.
 func (c *fakeClock) Advance(duration time.Duration) {
-	for duration > 0 {
-		step := min(duration, 10*time.Second)
-		c.step(step)
-		duration -= step
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	for end := c.elapsed + duration; ; {
+		c.waitIdle()
+		next := end
+		for timer := range c.timers {
+			next = min(next, timer.at)
+		}
+		c.elapsed = max(c.elapsed, next)
+		for timer := range c.timers {
+			if timer.at <= c.elapsed {
+				delete(c.timers, timer)
+				timer.channel <- c.base
+			}
+		}
+		c.waitIdle()
+		if c.elapsed >= end && !c.isDue() {
+			return
+		}
 	}
 }
 
-func (c *fakeClock) step(duration time.Duration) {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	c.waitIdle()
-	c.elapsed += duration
+func (c *fakeClock) isDue() bool {
 	for timer := range c.timers {
 		if timer.at <= c.elapsed {
-			delete(c.timers, timer)
-			timer.channel <- c.base
+			return true
 		}
 	}
-	c.waitIdle()
+	return false
 }
 
 func (c *fakeClock) waitIdle() {

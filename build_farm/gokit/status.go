@@ -124,7 +124,7 @@ func (s *snapshot) hasLease(now time.Time) bool {
 func (s *snapshot) allows(code string, now time.Time) bool {
 	switch {
 	case s.hasToken(now):
-		return s.token.features[code] && !s.token.forbids(s.build.PluginName)
+		return s.token.features[code] && !s.token.isForbidden
 	case s.hasLease(now):
 		return s.lease.allows(code, now)
 	default:

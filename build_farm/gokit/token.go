@@ -36,7 +36,8 @@ type token struct {
 	authTime       time.Time
 	features       map[string]bool
 	values         map[string]json.RawMessage
-	permissions    map[string]json.RawMessage
+	permissions    Permissions // of this plugin
+	isForbidden    bool        // the token says in so many words that this plugin may not run
 }
 
 // tokenClaims are the claims of DESIGN section 6. A pointer tells a missing claim from a zero one.
@@ -161,40 +162,26 @@ func (c *tokenClaims) token(text, pluginName string) *token {
 	var own struct {
 		Values map[string]json.RawMessage `json:"feature_values"`
 	}
-	_ = json.Unmarshal(c.Permissions[pluginName], &own)
+	raw, isNamed := c.Permissions[pluginName]
+	_ = json.Unmarshal(raw, &own)
+	permissions := readPermissions(raw)
 	return &token{
 		text: text, installationID: c.Subject, tier: c.Tier, mode: c.Mode,
 		issuedAt: unixTime(*c.IssuedAt), expiresAt: unixTime(*c.ExpiresAt), authTime: unixTime(*c.AuthTime),
-		features: features, values: own.Values, permissions: c.Permissions,
+		features: features, values: own.Values,
+		permissions: permissions, isForbidden: isNamed && !permissions.Allowed,
 	}
 }
 
-// permissionsFor reads the short form of one plugin's permissions.
-func (t *token) permissionsFor(pluginName string) Permissions {
-	raw, ok := t.permissions[pluginName]
-	if !ok {
-		return Permissions{}
-	}
+// readPermissions reads the short form of one plugin's permissions; nil gives none.
+func readPermissions(raw json.RawMessage) Permissions {
 	var short struct {
-		Allowed   bool   `json:"allowed"`
-		RateLimit *int64 `json:"rate_limit"`
-		Quota     *int64 `json:"quota"`
+		Allowed   bool  `json:"allowed"`
+		RateLimit int64 `json:"rate_limit"` // null leaves it 0
+		Quota     int64 `json:"quota"`
 	}
 	if json.Unmarshal(raw, &short) != nil {
 		return Permissions{Raw: raw}
 	}
-	permissions := Permissions{Allowed: short.Allowed, Raw: raw}
-	if short.RateLimit != nil {
-		permissions.RateLimit = *short.RateLimit
-	}
-	if short.Quota != nil {
-		permissions.Quota = *short.Quota
-	}
-	return permissions
-}
-
-// forbids says whether the token says in so many words that the plugin may not run.
-func (t *token) forbids(pluginName string) bool {
-	_, named := t.permissions[pluginName]
-	return named && !t.permissionsFor(pluginName).Allowed
+	return Permissions{Allowed: short.Allowed, RateLimit: short.RateLimit, Quota: short.Quota, Raw: raw}
 }

@@ -45,20 +45,23 @@ func (u *usage) add(events []UsageEvent) error {
 	u.mutex.Lock()
 	defer u.mutex.Unlock()
 	sums := map[string]int64{}
+	features := len(u.pending)
 	for _, event := range events {
 		if event.Count < 1 || event.Feature == "" || len(event.Feature) > maximumCodeBytes {
 			return refuse(ReasonOptionsInvalid, "a usage event needs a feature code and a positive count")
 		}
 		before, known := sums[event.Feature]
 		if !known {
-			before = u.pending[event.Feature]
+			if before, known = u.pending[event.Feature]; !known {
+				features++
+			}
 		}
 		if event.Count > math.MaxInt64-before {
 			return refuse(ReasonOptionsInvalid, "a usage count is too large")
 		}
 		sums[event.Feature] = before + event.Count
 	}
-	if len(u.pending)+len(sums) > maximumFeatures {
+	if features > maximumFeatures {
 		return refuse(ReasonOptionsInvalid, "too many different features wait to be reported")
 	}
 	maps.Copy(u.pending, sums)
