@@ -69,14 +69,17 @@ def _outer(spec: SandboxSpec, bubblewrap: Path) -> list[str]:
     for device in _DEVICES:
         command += ["--dev-bind", device, device]
     for overlay in spec.overlays:
-        if overlay.upper and overlay.work:
-            command += ["--bind", str(overlay.upper), str(overlay.upper)]
-            command += ["--bind", str(overlay.work), str(overlay.work)]
+        if overlay.kept_in:
+            # One mount for both: the kernel wants an overlay's upper and work folders on the same one.
+            command += ["--bind", str(overlay.kept_in), str(overlay.kept_in)]
     for mount in spec.writable_files:
         command += ["--bind", str(mount.source), str(mount.source)]
     command += ["--size", str(spec.limits.scratch_bytes), "--tmpfs", scratch, "--dir", f"{scratch}/files"]
-    for number, _ in enumerate(spec.overlays):
-        command += ["--dir", f"{scratch}/upper-{number}", "--dir", f"{scratch}/work-{number}"]
+    for number, overlay in enumerate(spec.overlays):
+        command += ["--dir", f"{scratch}/{number}", "--dir", f"{scratch}/{number}/work"]
+        command += ["--dir", f"{scratch}/{number}/upper"]
+        for folder in overlay.writable_folders:
+            command += ["--dir", f"{scratch}/{number}/upper/{folder}"]
     return [*command, "--"]
 
 
@@ -108,6 +111,5 @@ def _mounts(spec: SandboxSpec, descriptors: Descriptors) -> Iterator[str]:
 def _overlay(spec: SandboxSpec, number: int, overlay: Overlay) -> Iterator[str]:
     for layer in overlay.layers:
         yield from ("--overlay-src", str(layer))
-    upper = overlay.upper or spec.scratch / f"upper-{number}"
-    work = overlay.work or spec.scratch / f"work-{number}"
-    yield from ("--overlay", str(upper), str(work), str(overlay.target))
+    writable = overlay.kept_in or spec.scratch / str(number)
+    yield from ("--overlay", str(writable / "upper"), str(writable / "work"), str(overlay.target))

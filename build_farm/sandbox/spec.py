@@ -38,14 +38,16 @@ class Mount:
 class Overlay:
     """Read-only layers, lowest first, under a writable one.
 
-    Writes go to the bounded tmpfs and vanish with the sandbox; nothing is ever written to a layer. With `upper` (an
-    empty folder that the slot's uid may write, with an empty `work` beside it on the same file system) they are kept.
+    Writes go to the bounded tmpfs and vanish with the sandbox; nothing is ever written to a layer. With `kept_in` (a
+    folder that the slot's uid may write, with the empty folders `upper` and `work` in it) they stay in its `upper`.
+    A folder that is in a layer belongs to the layer's owner, so the command can write in it only if it is also one
+    of `writable_folders` (names directly below `target`), which are made in the writable layer beforehand.
     """
 
     layers: tuple[Path, ...]
     target: PurePosixPath
-    upper: Path | None = None
-    work: Path | None = None
+    kept_in: Path | None = None
+    writable_folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
