@@ -8,6 +8,7 @@ from licensing.core.endpoint import bearer_credential, endpoint
 from licensing.core.errors import AuthenticationRequired, BadRequest
 from licensing.core.json_body import read_body, read_object, read_shape
 from licensing.core.problems import json_response, problem_response
+from licensing.core.request_id import request_id
 from licensing.core.source import client_address
 from licensing.rules import codes
 from licensing.services.asked import AuthenticateAsked, RefreshAsked, ValidateAsked
@@ -79,7 +80,7 @@ def _token(request: HttpRequest) -> str:
 
 
 def _caller(request: HttpRequest, credential: str) -> Caller:
-    return Caller(credential, client_address(request), request.request_id)
+    return Caller(credential, client_address(request), request_id())
 
 
 def _sent(request: HttpRequest) -> SentRequest:

@@ -10,6 +10,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from licensing.core.request_id import add_request_id
+
 _SECRET_SHAPES = re.compile(
     r"(?:[a-z]{2,8}_(?:live|test)_|[a-z]{2,6}op_|pat_)[0-9A-Za-z]{12,}"  # API, operator and registry keys
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"  # JWS
@@ -36,6 +38,7 @@ def configuration(*, as_json: bool, level: str) -> dict[str, Any]:
     """Return Django's LOGGING dictionary and configure structlog to feed the same handler."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_request_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

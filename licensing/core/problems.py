@@ -11,6 +11,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 
 from licensing.core import errors
+from licensing.core.request_id import request_id
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,7 @@ def problem_response(
         "status": status,
         "detail": detail,
         "code": code,
-        "request_id": getattr(request, "request_id", ""),
+        "request_id": request_id(),
         **(extra or {}),
     }
     if request.path.startswith(PLUGIN_API_PREFIX):
