@@ -115,5 +115,6 @@ def _send(process: Process, number: int) -> None:
                 # SIGTERM would have PostgreSQL wait for its clients; SIGQUIT ends it now, and it recovers.
                 politely = number == signal.SIGTERM and _command(Path(f"/proc/{pid}")) == "postgres"
                 signal.pidfd_send_signal(descriptor, signal.SIGQUIT if politely else number)
+                signal.pidfd_send_signal(descriptor, signal.SIGCONT)
         finally:
             os.close(descriptor)

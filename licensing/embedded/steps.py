@@ -11,10 +11,11 @@ import traceback
 from collections.abc import Callable, Sequence
 
 import django
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
+from licensing.core.errors import ConfigurationError
 from licensing.embedded.errors import EmbeddedError, known_symptom
 
 FAILED = "FAILED "
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     for name, *rest in [["setup"], *_split(arguments)]:
         try:
             _run(name, rest)
-        except EmbeddedError as exc:
+        except (EmbeddedError, CommandError, ConfigurationError) as exc:
             return _failed(str(exc))
         except Exception as exc:  # noqa: BLE001 - the edge: everything becomes one sentence
             traceback.print_exc()
