@@ -9,7 +9,7 @@ the sandbox only, never on a disk of the host or a command line; a customer's bu
 
 from build_farm.compile.binary import CompiledBinary, CompileFailed, CompileRequest, compile_plugin
 from build_farm.compile.customer_auth import EmbeddedConstants, generate_customer_auth
-from build_farm.compile.go_command import SandboxSettings
+from build_farm.compile.go_command import SandboxSettings, probe_compiler
 from build_farm.compile.gokit_source import GoKit, read_gokit
 from build_farm.compile.source_tree import SourceTree, lay_out_source
 from build_farm.compile.toolchain import GoToolchain, find_toolchain
@@ -31,5 +31,6 @@ __all__ = [
     "find_toolchain",
     "generate_customer_auth",
     "lay_out_source",
+    "probe_compiler",
     "read_gokit",
 ]

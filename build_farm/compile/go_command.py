@@ -6,7 +6,16 @@ from types import MappingProxyType
 
 from build_farm.compile.source_tree import SourceTree
 from build_farm.compile.toolchain import GoToolchain
-from build_farm.sandbox import BuildSlot, InlineFile, Mount, Overlay, SandboxLimits, SandboxSpec
+from build_farm.sandbox import (
+    BuildSlot,
+    InlineFile,
+    Mount,
+    Overlay,
+    SandboxLimits,
+    SandboxResult,
+    SandboxSpec,
+    run_sandboxed,
+)
 from build_farm.sources.release_source import GENERATED_FILE
 
 GOROOT = PurePosixPath("/go")
@@ -95,6 +104,24 @@ def build_sandbox(
         cgroup_parent=settings.cgroup_parent,
         bubblewrap=settings.bubblewrap,
     )
+
+
+def probe_compiler(*, slot: BuildSlot, toolchain: GoToolchain, settings: SandboxSettings) -> SandboxResult:
+    """Run `go version` as a build would be run: the health check of sandbox and toolchain.
+
+    Raises:
+        SandboxUnavailable: the sandbox cannot be had here, and why.
+    """
+    spec = SandboxSpec(
+        slot=slot,
+        scratch=_made(slot.folder / "scratch"),
+        read_only=(Mount(toolchain.root, GOROOT),),
+        environment=go_environment("linux/amd64"),
+        limits=settings.limits,
+        cgroup_parent=settings.cgroup_parent,
+        bubblewrap=settings.bubblewrap,
+    )
+    return run_sandboxed(spec, (f"{GOROOT}/bin/go", "version"))
 
 
 def _made(folder: Path) -> Path:

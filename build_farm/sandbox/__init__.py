@@ -7,7 +7,7 @@ What always holds: if any part of the confinement cannot be had, `SandboxUnavail
 not run; when `run_sandboxed` returns or raises, no process of the sandbox is alive.
 """
 
-from build_farm.sandbox.runner import probe_sandbox, run_sandboxed
+from build_farm.sandbox.runner import run_sandboxed
 from build_farm.sandbox.slots import BuildSlot, SlotPool, SlotsBusy
 from build_farm.sandbox.spec import (
     InlineFile,
@@ -32,6 +32,5 @@ __all__ = [
     "SlotPool",
     "SlotsBusy",
     "Stop",
-    "probe_sandbox",
     "run_sandboxed",
 ]

@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from build_farm.sandbox.spec import SandboxLimits, SandboxUnavailable
 
 _NEEDED = {"memory", "pids"}
+_OWN_PROCESSES = 8  # of bubblewrap
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def own_cgroup(parent: Path | None, *, name: str, limits: SandboxLimits) -> Iter
         (folder / "memory.oom.group").write_text("1")
         if (folder / "memory.swap.max").exists():
             (folder / "memory.swap.max").write_text("0")
-        (folder / "pids.max").write_text(str(limits.processes))
+        (folder / "pids.max").write_text(str(limits.processes + _OWN_PROCESSES))
     except OSError as exc:
         raise SandboxUnavailable(f"cgroup {parent} cannot be used: {exc}") from exc
     try:

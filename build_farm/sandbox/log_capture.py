@@ -44,11 +44,18 @@ class BoundedLog:
         tail = b"".join(self._tail)
         if not self.dropped:
             return clean(bytes(self._head) + tail, redact=hidden)
-        # The cut may go through a secret; its halves would not be recognised, so they go too.
+        # The cut may go through a secret. Whole ones are hidden first, then as much as half a one could be is left out.
         margin = max((len(text.encode()) for text in hidden), default=0)
-        head = clean(bytes(self._head[: max(len(self._head) - margin, 0)]), redact=hidden)
-        last = clean(tail[margin:], redact=hidden)
-        return f"{head}\n[… {self.dropped + 2 * margin} bytes left out …]\n{last}"
+        first, last = (_hidden(part, hidden) for part in (bytes(self._head), tail))
+        head = clean(first[: max(len(first) - margin, 0)], redact=hidden)
+        last_text = clean(last[margin:], redact=hidden)
+        return f"{head}\n[… {self.dropped + 2 * margin} bytes left out …]\n{last_text}"
+
+
+def _hidden(raw: bytes, secrets: Iterable[str]) -> bytes:
+    for secret in secrets:
+        raw = raw.replace(secret.encode(), _REDACTED.encode())
+    return raw
 
 
 def clean(raw: bytes, *, redact: Iterable[str] = ()) -> str:

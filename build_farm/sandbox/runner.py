@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from time import monotonic, sleep
 
 from build_farm.sandbox.bubblewrap import Descriptors, build_command, find_bubblewrap
@@ -16,7 +16,7 @@ from build_farm.sandbox.cgroup import Cgroup, own_cgroup
 from build_farm.sandbox.launcher import FAILURE_EXIT_CODE
 from build_farm.sandbox.log_capture import BoundedLog, clean
 from build_farm.sandbox.seccomp import build_filter
-from build_farm.sandbox.spec import Mount, SandboxLimits, SandboxResult, SandboxSpec, SandboxUnavailable, Stop
+from build_farm.sandbox.spec import SandboxLimits, SandboxResult, SandboxSpec, SandboxUnavailable, Stop
 from build_farm.sandbox.watchdog import TreeUsage, measure_tree, start_time
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -56,19 +56,6 @@ def run_sandboxed(spec: SandboxSpec, argv: tuple[str, ...]) -> SandboxResult:
         finally:
             run.end()
         return run.result()
-
-
-def probe_sandbox(spec: SandboxSpec) -> SandboxResult:
-    """Show that a sandbox can be had here, by running a command that only ends. For health checks.
-
-    Raises:
-        SandboxUnavailable: it cannot, and why.
-    """
-    bubblewrap = find_bubblewrap(spec.bubblewrap)
-    roots = tuple(path for path in map(Path, ("/usr", "/lib", "/lib64")) if path.exists())
-    mounts = tuple(Mount(path, PurePosixPath(path)) for path in (*roots, bubblewrap.parent.parent))
-    probe = SandboxSpec(slot=spec.slot, scratch=spec.scratch, read_only=mounts, bubblewrap=bubblewrap)
-    return run_sandboxed(probe, (str(bubblewrap), "--version"))
 
 
 @contextmanager
