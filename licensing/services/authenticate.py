@@ -4,11 +4,11 @@ The pipeline of DESIGN §5: find the key → pure rules, first answer wins → p
 refuse) → mint → remember. What is remembered (the audit row, the lease's end) is committed before the answer goes out.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from accounts.keyrings import peppers
 from accounts.services.key_material import known_prefixes
@@ -35,14 +35,14 @@ from licensing.services.asked import AuthenticateAsked
 from licensing.services.installations import (
     Machine,
     Place,
-    find_installation,
     machine_for,
-    remember_lease,
     take_place,
 )
+from licensing.services.known import KnownInstallation, look_up
 from licensing.services.minting import answer, lease_end
 from licensing.services.outcome import Denied, Granted, Outcome
 from licensing.services.proofs import SentRequest, check_proof
+from licensing.services.remember import remember_authenticated
 from licensing.services.state import State
 
 
@@ -63,26 +63,30 @@ def authenticate(*, asked: AuthenticateAsked, caller: Caller, sent: SentRequest,
         ServiceUnavailable: it cannot be known.
     """
     catalogue = state.catalogue()
-    known = find_key(caller.credential, asked.customer_id, state)
-    if known is None:
+    found = find_key(caller.credential, asked.customer_id, state)
+    if found is None:
         return Denied(deny(codes.API_KEY_INVALID))
-    customer, key = known
-    facts = _facts(asked, caller, catalogue, customer, key, now)
+    customer, key = found
+    machine = _machine(asked, caller, customer, key)
+    signature = asked.signature_bytes()
+    known = look_up(machine, signature)
+    facts = _facts(asked, caller, catalogue, customer, key, known.build, now)
     actor = key_actor(key, caller)
     verdict = _judge(facts, asked, sent, caller)
     if not verdict.valid:
         return refuse(verdict, facts, actor)
-    machine = _machine(asked, facts, caller)
-    place = _place(facts, machine, actor)
+    place = _place(facts, machine, known.installation, actor)
     if isinstance(place, Verdict):
         return refuse(place, facts, actor)
     grant = grant_for(facts)
     body = answer(facts, grant, place, auth_time=int(now), nonce=asked.nonce)
-    with transaction.atomic():
-        end = lease_end(facts, grant)
-        if end is not None:
-            remember_lease(installation_id=place.installation_id, lease_until=end)
-        _record(facts, actor, "plugin.authenticated", codes.VALID, place.installation_id)
+    remember_authenticated(
+        facts=facts,
+        actor=actor,
+        installation_id=place.installation_id,
+        lease_end=lease_end(facts, grant),
+        kept_until=known.installation.lease_until if known.installation else None,
+    )
     return Granted(body)
 
 
@@ -127,9 +131,9 @@ def _facts(
     catalogue: Catalogue,
     customer: CustomerSnapshot,
     key: Key,
+    build: Build | None,
     now: float,
 ) -> Facts:
-    signature = asked.signature_bytes()
     return Facts(
         now=now,
         catalogue=catalogue,
@@ -140,21 +144,10 @@ def _facts(
         source_address=caller.address,
         claimed_customers=asked.claimed_customers(),
         required_tier=asked.metadata.get("required_tier", ""),
-        is_signed=signature is not None,
-        build=_find_build(asked, customer.id, signature) if signature else None,
+        is_signed=asked.plugin_signature is not None,
+        build=build,
         grace_seconds=settings.GRACE_SECONDS,
     )
-
-
-def _find_build(asked: AuthenticateAsked, customer_id: str, signature: bytes) -> Build | None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id, extract(epoch FROM expires_at)::float8 FROM build_credential"
-            " WHERE customer_id = %s AND plugin_id = %s AND version = %s AND signature_digest = sha256(%s)",
-            [customer_id, asked.plugin_name, asked.plugin_version, signature],
-        )
-        row = cursor.fetchone()
-    return Build(row[0], row[1]) if row else None
 
 
 def _judge(facts: Facts, asked: AuthenticateAsked, sent: SentRequest, caller: Caller) -> Verdict:
@@ -183,31 +176,28 @@ def is_proof_required(facts: Facts) -> bool:
     return facts.customer.proof_required or (plugin is not None and plugin.proof_required)
 
 
-def _machine(asked: AuthenticateAsked, facts: Facts, caller: Caller) -> Machine:
-    if facts.key is None:
-        raise ValueError("rules let a request without a key pass")
+def _machine(asked: AuthenticateAsked, caller: Caller, customer: CustomerSnapshot, key: Key) -> Machine:
     return machine_for(
         asked.installation,
-        customer_id=facts.customer.id,
-        plugin=facts.plugin_name,
-        version=facts.plugin_version,
-        mode=facts.key.mode,
-        api_key_id=facts.key.id,
-        build_id=facts.build.id if facts.build else "",
+        customer_id=customer.id,
+        plugin=asked.plugin_name,
+        version=asked.plugin_version,
+        mode=key.mode,
+        api_key_id=key.id,
         address=caller.address,
     )
 
 
-def _place(facts: Facts, machine: Machine, actor: Actor) -> Place | Verdict:
+def _place(facts: Facts, machine: Machine, known: KnownInstallation | None, actor: Actor) -> Place | Verdict:
     """The machine's place, old or new, or the verdict that refuses it one."""
-    row = find_installation(machine)
-    if row is not None:
-        quarantined = installation_not_quarantined(msgspec.structs.replace(facts, installation_id=row.id))
+    if known is not None:
+        quarantined = installation_not_quarantined(msgspec.structs.replace(facts, installation_id=known.id))
         if quarantined is not None:
             return quarantined
-        if row.released_at is None:
-            return Place(row.id, facts.customer.generation("installation", row.id), is_new=False)
-    place = take_place(machine=machine, actor=actor, now=from_epoch(facts.now))
+        if known.is_active:
+            return Place(known.id, facts.customer.generation("installation", known.id), is_new=False)
+    build_id = facts.build.id if facts.build else ""
+    place = take_place(machine=replace(machine, build_id=build_id), actor=actor, now=from_epoch(facts.now))
     return place or deny(codes.INSTALLATION_LIMIT_REACHED)
 
 

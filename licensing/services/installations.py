@@ -9,13 +9,11 @@ from django.db.models import Q
 
 from licensing.core import audit, outbox
 from licensing.core.actor import Actor
-from licensing.core.clock import from_epoch
 from licensing.core.ids import new_id
 from licensing.models import Generation, Installation, Subscription
 from licensing.services.asked import ANONYMOUS_PREFIX, InstallationAsked
 
 TEST_LIMIT = 20
-LEASE_STEP_SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,6 @@ def machine_for(
     version: str,
     mode: str,
     api_key_id: str,
-    build_id: str,
     address: str,
 ) -> Machine:
     """Describe the machine of a request; one that names none is the anonymous one of its key and plugin."""
@@ -66,7 +63,6 @@ def machine_for(
             is_anonymous=True,
             api_key_id=api_key_id,
             version=version,
-            build_id=build_id,
             address=address,
         )
     return Machine(
@@ -80,7 +76,6 @@ def machine_for(
         os=asked.os,
         arch=asked.arch,
         version=version,
-        build_id=build_id,
         address=address,
     )
 
@@ -128,22 +123,6 @@ def take_place(*, machine: Machine, actor: Actor, now: datetime) -> Place | None
             payload={"installation_id": row.id, "plugin": row.plugin_id, "hostname": row.hostname, "mode": row.mode},
         )
         return Place(row.id, _generation(row), is_new=True)
-
-
-def remember_lease(*, installation_id: str, lease_until: float) -> None:
-    """Keep the place until the lease that is about to be handed out has run out, whatever happens to the rest.
-
-    The end is rounded up, so that a refresh every few minutes writes only now and then.
-    """
-    bound = from_epoch(-(-lease_until // LEASE_STEP_SECONDS) * LEASE_STEP_SECONDS)
-    Installation.objects.filter(Q(lease_until__lt=lease_until_at(lease_until)) | Q(lease_until=None)).filter(
-        pk=installation_id
-    ).update(lease_until=bound)
-
-
-def lease_until_at(lease_until: float) -> datetime:
-    """The instant of a lease's end."""
-    return from_epoch(lease_until)
 
 
 def release_installation(

@@ -1,18 +1,18 @@
 """`POST /api/plugins/refresh`: a new token of the same installation, from the state of this moment."""
 
 from django.conf import settings
-from django.db import transaction
 
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
 from licensing.rules.grants import grant_for
 from licensing.services.asked import RefreshAsked
 from licensing.services.authenticate import Caller, refuse
-from licensing.services.installations import Place, remember_lease
+from licensing.services.installations import Place
 from licensing.services.minting import answer, lease_end
 from licensing.services.outcome import Denied, Granted, Outcome
 from licensing.services.plugin_tokens import judge, open_token
 from licensing.services.proofs import SentRequest
+from licensing.services.remember import remember_lease
 from licensing.services.state import State
 
 
@@ -39,6 +39,5 @@ def refresh(*, asked: RefreshAsked, caller: Caller, sent: SentRequest, state: St
     body = answer(facts, grant, place, auth_time=token.auth_time, nonce=asked.nonce)
     end = lease_end(facts, grant)
     if end is not None:
-        with transaction.atomic():
-            remember_lease(installation_id=token.installation_id, lease_until=end)
+        remember_lease(installation_id=token.installation_id, lease_end=end)
     return Granted(body)

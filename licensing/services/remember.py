@@ -1,0 +1,73 @@
+"""What is committed before a positive answer goes out: the audit row, and how long the lease holds the place.
+
+One statement each, so that a known installation costs one commit. Neither table has a trigger that tells web
+processes to forget (DESIGN §7): nothing that happens per request may.
+"""
+
+from typing import Any, Final
+
+from django.db import connection
+from psycopg.types.json import Jsonb
+
+from licensing.core.actor import Actor
+from licensing.core.clock import from_epoch
+from licensing.rules import codes
+from licensing.rules.pipeline import Facts
+
+LEASE_STEP_SECONDS = 900
+
+_AUDITED: Final = """
+INSERT INTO audit_event (actor_kind, actor_id, actor_display, action, subject_kind, subject_id, customer_id, code,
+                         source_address, request_id, detail)
+VALUES (%(actor_kind)s, %(actor_id)s, '', %(action)s, 'plugin', %(plugin)s, %(customer)s, %(code)s,
+        %(address)s, %(request_id)s, %(detail)s)
+"""
+_LEASED: Final = """
+UPDATE installation SET lease_until = %(lease_bound)s
+ WHERE id = %(installation)s AND (lease_until IS NULL OR lease_until < %(lease_end)s)
+"""
+
+
+def remember_authenticated(
+    *, facts: Facts, actor: Actor, installation_id: str, lease_end: float | None, kept_until: float | None
+) -> None:
+    """Commit the audit row of an authenticate, and the lease's end where what is kept does not reach it."""
+    values = _audit_values(facts, actor, installation_id)
+    sql = _AUDITED
+    if lease_end is not None and (kept_until is None or kept_until < lease_end):
+        values |= _lease_values(installation_id, lease_end)
+        sql = f"WITH lease AS ({_LEASED}) {_AUDITED}"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+
+
+def remember_lease(*, installation_id: str, lease_end: float) -> None:
+    """Keep the place until the lease that is about to be handed out has run out, whatever happens to the rest."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LEASED, _lease_values(installation_id, lease_end))
+
+
+def _lease_values(installation_id: str, lease_end: float) -> dict[str, Any]:
+    """Round the end up, so that a refresh every few minutes writes only now and then."""
+    bound = -(-lease_end // LEASE_STEP_SECONDS) * LEASE_STEP_SECONDS
+    return {"installation": installation_id, "lease_end": from_epoch(lease_end), "lease_bound": from_epoch(bound)}
+
+
+def _audit_values(facts: Facts, actor: Actor, installation_id: str) -> dict[str, Any]:
+    return {
+        "actor_kind": actor.kind,
+        "actor_id": actor.id,
+        "action": "plugin.authenticated",
+        "plugin": facts.plugin_name,
+        "customer": facts.customer.id,
+        "code": codes.VALID,
+        "address": actor.source_address,
+        "request_id": actor.request_id,
+        "detail": Jsonb(
+            {
+                "version": facts.plugin_version,
+                "installation_id": installation_id,
+                "build_id": facts.build.id if facts.build else None,
+            }
+        ),
+    }
