@@ -51,6 +51,8 @@ def test_short_coordinates_are_padded() -> None:
             listed = jwk.public_jwk(public_key)
             assert len(listed["x"]) == 43
             assert jwk.public_from_jwk(listed) == public_key
+            with pytest.raises(jwk.KeyInvalid, match="32 bytes"):
+                jwk.public_from_jwk({**listed, "x": base64url.encode(base64url.decode(listed["x"])[1:])})
             return
     raise AssertionError("no short coordinate found")
 
@@ -68,6 +70,7 @@ def test_short_coordinates_are_padded() -> None:
         {"x": RFC_KEY["x"][:-1]},
         {"x": RFC_KEY["x"][:-1] + "V"},
         {"x": "A" + RFC_KEY["x"]},
+        {"x": base64url.encode(b"\0" + base64url.decode(RFC_KEY["x"]))},
         {"x": RFC_KEY["y"]},
         {"y": base64url.encode(b"\xff" * 32)},
     ],

@@ -112,7 +112,10 @@ class TestText:
         verify_text(KEY.public_key(), b"text", signature)
         raw = b"".join(number.to_bytes(32, "big") for number in decode_dss_signature(signature))
         assert raw_to_der(raw) == signature
-        for wrong in [*flipped(signature), b"", signature + b"\0", raw]:
+        long_form = b"\x30\x81" + signature[1:]
+        inner = signature[2:]
+        padded = bytes((0x30, len(inner) + 1, 0x02, inner[1] + 1, 0)) + inner[2:]
+        for wrong in [*flipped(signature), b"", signature + b"\0", raw, long_form, padded]:
             assert refusal(verify_text, KEY.public_key(), b"text", wrong) == "signature"
         assert refusal(verify_text, KEY.public_key(), b"texT", signature) == "signature"
         assert refusal(verify_text, OTHER_KEY.public_key(), b"text", signature) == "signature"
