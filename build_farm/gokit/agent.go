@@ -103,6 +103,9 @@ func (a *agent) ask(ctx context.Context) (time.Duration, error) {
 		a.hearNo(refused)
 		return 0, err
 	}
+	if err != nil && ctx.Err() != nil {
+		return 0, err // the plugin ends; that says nothing about the server
+	}
 	if err != nil {
 		a.hearNothing(err)
 		return 0, err

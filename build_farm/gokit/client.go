@@ -8,10 +8,7 @@ import (
 	"time"
 )
 
-const (
-	startTimeout = 20 * time.Second
-	closeTimeout = 5 * time.Second
-)
+const closeTimeout = 5 * time.Second
 
 // ErrClosed is the answer of a client after Close.
 var ErrClosed = errors.New("keywright: the client is closed")
@@ -30,8 +27,8 @@ type Client struct {
 	closeOnce sync.Once
 }
 
-// Start verifies the package that this binary was started from, asks the server once, and keeps asking until ctx is
-// done or Close is called.
+// Start verifies the package that this binary was started from, asks the server, and keeps asking until ctx is done
+// or Close is called. It waits for the first answer, but no longer than five seconds.
 //
 // An error is a *Refusal: the package, the embedded constants or the options are not what they must be, and the plugin
 // should not run. A server that is away or says no is not an error: Status tells, HasFeature answers no, and the basic
@@ -62,14 +59,20 @@ func start(ctx context.Context, own settings, build *build) (*Client, error) {
 		clock: own.Clock, manifest: verified.manifest, requests: make(chan request),
 		listeners: newListeners(), usage: newUsage(), cancel: cancel, finished: make(chan struct{}),
 	}
-	loop := &loop{agent: agent, client: client}
-	firstCtx, firstCancel := context.WithTimeout(ctx, startTimeout)
-	// The status carries what went wrong; not to be reached is no reason not to start.
-	_ = loop.ask(firstCtx)
+	loop := &loop{agent: agent, client: client, asked: make(chan struct{})}
+	loop.begin()
 	loop.publish()
-	firstCancel()
 	go client.listeners.run(ctx)
 	go loop.run(ctx)
+	// Most servers answer at once, and then the first HasFeature is right. One that does not must not hold up the
+	// plugin's basic job.
+	patience := time.NewTimer(own.patience)
+	defer patience.Stop()
+	select {
+	case <-loop.asked:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
 	return client, nil
 }
 

@@ -281,6 +281,22 @@ func TestARestartInAnOutageAfterANoHasNoLease(t *testing.T) {
 	p.want(client, StateDegraded)
 }
 
+func TestAServerThatHangsDoesNotHoldUpTheStart(t *testing.T) {
+	p := newPlugin(t)
+	_, end := p.start()
+	end()
+	release := make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer hanging.Close()
+	defer close(release)
+	p.settings.ServerURL, p.settings.patience = hanging.URL, 10*time.Millisecond
+	client, _ := p.start()
+	p.want(client, StateOffline, "api_logging", "console_logging")
+	if client.Status().Reason != ReasonNotAsked {
+		t.Errorf("the status is %+v", client.Status())
+	}
+}
+
 func TestAFirstStartInAnOutageHasNothing(t *testing.T) {
 	p := newPlugin(t)
 	p.server.Close()

@@ -24,7 +24,9 @@ func (l *listeners) add(call func(Status)) {
 
 func (l *listeners) tell(status Status) {
 	l.mutex.Lock()
-	l.waiting = append(l.waiting, status)
+	if len(l.calls) > 0 { // who listens later asks for the status as it is then
+		l.waiting = append(l.waiting, status)
+	}
 	l.mutex.Unlock()
 	select {
 	case l.signal <- struct{}{}:

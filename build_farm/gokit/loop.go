@@ -22,12 +22,16 @@ type loop struct {
 	usageDue time.Duration
 	failures int
 	last     *Status
+	asked    chan struct{} // closed after the first question
 }
 
 func (l *loop) run(ctx context.Context) {
 	defer close(l.client.finished)
 	defer l.client.cancel()
 	l.usageDue = l.Clock.Monotonic() + l.usageInterval()
+	_ = l.ask(ctx) // the status carries what went wrong
+	l.publish()
+	close(l.asked)
 	for {
 		timer := l.Clock.NewTimer(l.untilWake())
 		select {

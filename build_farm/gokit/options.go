@@ -15,6 +15,7 @@ const (
 	shortestInterval = time.Second
 	firstBackoff     = 5 * time.Second
 	usageInterval    = time.Minute
+	startPatience    = 5 * time.Second
 )
 
 // Options are what a plugin can say about how it is licensed. The zero value is right for a plugin that was built and
@@ -48,6 +49,8 @@ type settings struct {
 	executable string
 	// jitter gives a number from 0 up to, not including, 1.
 	jitter func() float64
+	// patience is how long Start waits for the first answer, by the real clock.
+	patience time.Duration
 }
 
 func newSettings(options Options, build *build) (settings, error) {
@@ -55,7 +58,7 @@ func newSettings(options Options, build *build) (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
-	own := settings{Options: options, executable: executable, jitter: rand.Float64}
+	own := settings{Options: options, executable: executable, jitter: rand.Float64, patience: startPatience}
 	// A key in a file or an environment often ends in a line break.
 	own.APIKey = strings.TrimSpace(cmp.Or(own.APIKey, os.Getenv("KM_API_KEY")))
 	own.ServerURL = cmp.Or(own.ServerURL, os.Getenv("KEYWRIGHT_URL"), build.ServerURL)

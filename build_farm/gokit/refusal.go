@@ -45,6 +45,7 @@ const (
 
 // Reasons for having no answer, or for not believing one.
 const (
+	ReasonNotAsked         Reason = "NOT_ASKED_YET"
 	ReasonUnreachable      Reason = "UNREACHABLE"
 	ReasonNotAnAnswer      Reason = "NOT_AN_ANSWER"
 	ReasonServerBusy       Reason = "SERVER_BUSY"

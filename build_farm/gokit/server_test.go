@@ -275,6 +275,7 @@ func newPlugin(t *testing.T) *plugin {
 	p.settings = settings{
 		executable: directory + "/plugin",
 		jitter:     func() float64 { return 0.5 }, // the middle: exactly the interval, exactly the backoff
+		patience:   time.Minute,                   // tests wait for the answer itself
 		Options: Options{
 			APIKey: testAPIKey, ServerURL: p.server.URL, StateDir: t.TempDir(), PackageDir: directory, Clock: clock,
 			Logger:      slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -21,6 +21,21 @@ func (a *agent) openSecret(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return a.takeSecret(secret)
+}
+
+// begin does what needs no server, so that a plugin that starts in an outage has its lease at once.
+func (a *agent) begin() {
+	a.reason, a.detail = ReasonNotAsked, "the licence server was not asked yet"
+	if checkAPIKey(a.APIKey) != nil {
+		return // the first question says so
+	}
+	if secret, err := a.localSecret(); err == nil && a.takeSecret(secret) != nil {
+		a.secret = nil
+	}
+}
+
+func (a *agent) takeSecret(secret []byte) error {
 	stateFile, err := newStateFile(a.StateDir, secret, a.build, a.Fingerprint)
 	if err != nil {
 		return err
