@@ -27,7 +27,8 @@ def endpoint(*methods: str) -> Callable[[View], View]:
             except Exception as exc:  # noqa: BLE001  the one mapper decides what each becomes
                 return exception_response(request, exc)
 
-        handle.csrf_exempt = True  # type: ignore[attr-defined]  credentials are headers that no browser adds by itself
+        # Credentials are headers that no browser adds by itself.
+        handle.csrf_exempt = True  # type: ignore[attr-defined]
         return handle
 
     return decorate

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from licensing.core import audit, outbox
 from licensing.core.actor import Actor
@@ -162,7 +161,7 @@ def places_taken(customer_id: str, mode: str, now: datetime) -> int:
     return _taking_place(now).filter(customer_id=customer_id, mode=mode).count()
 
 
-def _taking_place(now: datetime) -> "Any":
+def _taking_place(now: datetime) -> QuerySet[Installation]:
     return Installation.objects.filter(Q(released_at=None) | Q(lease_until__gt=now))
 
 

@@ -82,11 +82,11 @@ class Flow:
         """Make a catalogue and a customer of the check's own."""
         low, high, feature, plugin = (f"{kind}_{self._suffix}" for kind in ("Low", "High", "feature", "plugin"))
         rank = 1_000_000 + int(self._suffix[:6], 16)
-        Feature.objects.create(code=feature)
+        premium = Feature.objects.create(code=feature)
         Tier.objects.create(name=low, rank=rank * 2)
         Tier.objects.create(name=high, rank=rank * 2 + 1)
         TierGrant.objects.create(tier_id=high, feature_id=feature)
-        Plugin.objects.create(name=plugin, required_tier_id=low, accepts_unsigned=True).features.add(feature)
+        Plugin.objects.create(name=plugin, required_tier_id=low, accepts_unsigned=True).features.add(premium)
         customer = create_customer(customer_id=self._customer_id, name="Self-check", actor=_ACTOR)
         self._subscribe(customer, high)
         self._issued = issue_api_key(customer=customer, name="Self-check", actor=_ACTOR)
