@@ -1,6 +1,7 @@
 """Settings, all from the environment (docs/configuration.md). A setting that cannot work stops the process here."""
 
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from licensing.core import logs
 from licensing.core.environment import Environment
 from licensing.core.errors import ConfigurationError
+from licensing.core.role_secrets import ROLES, required_secrets
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -49,7 +51,7 @@ TRUSTED_PROXIES = env.words(
 ROLE = env.text(
     "KEYWRIGHT_ROLE",
     "web",
-    choices=("web", "files", "control", "build", "sign", "beat", "owner"),
+    choices=ROLES,
     help="What this process is: which secrets it insists on, and which URLs it serves.",
 )
 
@@ -57,9 +59,10 @@ ROLE = env.text(
 
 SECRET_KEY = env.secret("DJANGO_SECRET_KEY", help="Django's signing secret, 50 characters or more.")
 if not SECRET_KEY:
-    if IS_PRODUCTION:
+    if IS_PRODUCTION and "DJANGO_SECRET_KEY" in required_secrets(ROLE):
         raise ConfigurationError("DJANGO_SECRET_KEY (or DJANGO_SECRET_KEY_FILE) must be set in production.")
-    SECRET_KEY = "development-only-" + "0" * 40
+    # A role that signs nothing with it gets one that nobody knows: a build worker could forge sessions otherwise.
+    SECRET_KEY = secrets.token_urlsafe(48) if IS_PRODUCTION else "development-only-" + "0" * 40
 API_KEY_PEPPERS = env.secret(
     "API_KEY_PEPPERS",
     help="`2:BASE64,1:BASE64`, 32 bytes each, the current one first. Peppers of stored API keys.",
@@ -231,6 +234,15 @@ GRACE_SECONDS = env.integer(
     help="How long after its period an active subscription still counts, unless set on it.",
 )
 
+SNAPSHOT_CACHE_ENTRIES = env.integer(
+    "SNAPSHOT_CACHE_ENTRIES",
+    150_000 if ROLE in ("web", "files") else 0,
+    help="Customers whose state a web process keeps in memory at most; 0 reads the database every time.",
+)
+SNAPSHOT_CACHE_MEGABYTES = env.integer(
+    "SNAPSHOT_CACHE_MEGABYTES", 512, minimum=1, maximum=65536, help="Memory those snapshots may take at most."
+)
+
 # -- Celery
 
 CELERY_BROKER_URL = VALKEY_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
@@ -252,3 +264,6 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "UNAUTHENTICATED_USER": None,
 }
+
+# What `check --deploy` and docs/configuration.md are held against: every setting read above.
+DECLARED_SETTINGS = env.declared

@@ -9,7 +9,7 @@ from licensing.core.problems import json_response
 from licensing.models import Certificate, SignedKeySet
 from licensing.services.key_lifecycle import AUTHORITY, JWKS_CACHE_SECONDS
 from licensing.services.signing_keys import published_jwks
-from licensing.services.state import State
+from licensing.services.state import State, decide
 
 _PUBLIC = f"public, max-age={JWKS_CACHE_SECONDS}"
 
@@ -17,7 +17,7 @@ _PUBLIC = f"public, max-age={JWKS_CACHE_SECONDS}"
 @endpoint("GET", "HEAD")
 def jwks(request: HttpRequest) -> HttpResponse:
     """`GET /.well-known/jwks.json`: the token keys (RFC 7517). A lease's keys are in the signed key set alone."""
-    return _cacheable(json_response(published_jwks(State().catalogue()), content_type="application/jwk-set+json"))
+    return _cacheable(json_response(published_jwks(decide(State.catalogue)), content_type="application/jwk-set+json"))
 
 
 @endpoint("GET", "HEAD")

@@ -11,7 +11,7 @@ from licensing.core.endpoint import endpoint
 from licensing.core.problems import json_response
 from licensing.core.valkey import valkey
 from licensing.services.signing_keys import minting_key
-from licensing.services.state import State
+from licensing.services.state import State, decide
 
 
 @endpoint("GET", "HEAD")
@@ -58,7 +58,7 @@ def _secrets() -> None:
 
 
 def _signing_keys() -> None:
-    catalogue = State().catalogue()
+    catalogue = decide(State.catalogue)
     minting_key(catalogue, "token")
     minting_key(catalogue, "lease")
 

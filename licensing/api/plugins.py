@@ -18,7 +18,7 @@ from licensing.services.deactivate import deactivate as deactivate_installation
 from licensing.services.outcome import Denied, Outcome
 from licensing.services.proofs import SentRequest
 from licensing.services.refresh import refresh as refresh_token
-from licensing.services.state import State
+from licensing.services.state import decide
 from licensing.services.validate import validate as validate_token
 
 
@@ -31,9 +31,8 @@ def authenticate(request: HttpRequest) -> HttpResponse:
         return _verdict_response(request, Denied(codes.deny(codes.API_KEY_INVALID)))
     asked = read_shape(read_object(request), AuthenticateAsked)
     asked.check()
-    outcome = authenticate_key(
-        asked=asked, caller=_caller(request, credential), sent=_sent(request), state=State(), now=time.time()
-    )
+    caller, sent, now = _caller(request, credential), _sent(request), time.time()
+    outcome = decide(lambda state: authenticate_key(asked=asked, caller=caller, sent=sent, state=state, now=now))
     return _outcome_response(request, outcome)
 
 
@@ -44,9 +43,8 @@ def validate(request: HttpRequest) -> HttpResponse:
     asked = read_shape(read_object(request), ValidateAsked)
     if asked.plugin_token != credential:
         raise BadRequest("plugin_token: not the token of the Authorization header.", field="plugin_token")
-    body = validate_token(
-        asked=asked, caller=_caller(request, credential), sent=_sent(request), state=State(), now=time.time()
-    )
+    caller, sent, now = _caller(request, credential), _sent(request), time.time()
+    body = decide(lambda state: validate_token(asked=asked, caller=caller, sent=sent, state=state, now=now))
     return json_response(body)
 
 
@@ -55,9 +53,8 @@ def refresh(request: HttpRequest) -> HttpResponse:
     """`POST /api/plugins/refresh`."""
     credential = _token(request)
     asked = read_shape(read_object(request, allow_empty=True), RefreshAsked)
-    outcome = refresh_token(
-        asked=asked, caller=_caller(request, credential), sent=_sent(request), state=State(), now=time.time()
-    )
+    caller, sent, now = _caller(request, credential), _sent(request), time.time()
+    outcome = decide(lambda state: refresh_token(asked=asked, caller=caller, sent=sent, state=state, now=now))
     return _outcome_response(request, outcome)
 
 
@@ -66,9 +63,8 @@ def deactivate(request: HttpRequest) -> HttpResponse:
     """`POST /api/plugins/deactivate`."""
     credential = _token(request)
     read_object(request, allow_empty=True)
-    outcome = deactivate_installation(
-        caller=_caller(request, credential), sent=_sent(request), state=State(), now=time.time()
-    )
+    caller, sent, now = _caller(request, credential), _sent(request), time.time()
+    outcome = decide(lambda state: deactivate_installation(caller=caller, sent=sent, state=state, now=now))
     return _outcome_response(request, outcome)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from licensing.core.actor import Actor
+from licensing.core.changes import announce
 from licensing.core.models import AuditEvent
 
 
@@ -16,8 +17,14 @@ def record(
     customer_id: str = "",
     code: str = "",
     detail: Mapping[str, Any] | None = None,
+    is_change: bool = True,
 ) -> AuditEvent:
-    """Append one row; `detail` holds identifiers and plain values, never a credential."""
+    """Append one row; `detail` holds identifiers and plain values, never a credential.
+
+    With the row of a change, this process forgets at commit what it has cached of its subject.
+    """
+    if is_change:
+        announce(customer_id)
     return AuditEvent.objects.create(
         actor_kind=actor.kind,
         actor_id=actor.id,

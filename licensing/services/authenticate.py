@@ -209,6 +209,7 @@ def _record(facts: Facts, actor: Actor, action: str, code: str, installation_id:
         subject_id=facts.plugin_name,
         customer_id=facts.customer.id,
         code=code,
+        is_change=False,
         detail={
             "version": facts.plugin_version,
             "installation_id": installation_id,

@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 
 from licensing.core import audit, outbox
 from licensing.core.actor import Actor
+from licensing.core.errors import ServiceUnavailable
 from licensing.core.ids import new_id
 from licensing.models import Generation, Installation, Subscription
 from licensing.services.asked import ANONYMOUS_PREFIX, InstallationAsked
@@ -100,8 +101,11 @@ def take_place(*, machine: Machine, actor: Actor, now: datetime) -> Place | None
         subscription = (
             Subscription.objects.select_for_update(no_key=True, of=("self",))
             .select_related("tier")
-            .get(pk=machine.customer_id)
+            .filter(pk=machine.customer_id)
+            .first()
         )
+        if subscription is None:
+            raise ServiceUnavailable(note="the subscription went away during the decision", retry_after_seconds=1)
         row = find_installation(machine)
         if row is not None and row.released_at is None:
             return Place(row.id, _generation(row), is_new=False)
@@ -115,6 +119,7 @@ def take_place(*, machine: Machine, actor: Actor, now: datetime) -> Place | None
             subject_id=row.id,
             customer_id=row.customer_id,
             detail={"plugin": row.plugin_id, "hostname": row.hostname, "mode": row.mode},
+            is_change=False,
         )
         outbox.emit(
             "installation.activated",
