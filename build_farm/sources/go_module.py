@@ -63,6 +63,11 @@ def parse_go_module(raw: bytes) -> GoModule:
     return GoModule(path=path, go_version=go_version, directives=directives)
 
 
+def parse_kit_go_version(raw: bytes) -> str:
+    """The go line of the kit's own go.mod."""
+    return _only(tuple(_directives(raw.decode())), "go")
+
+
 def _only(directives: tuple[Directive, ...], verb: str) -> str:
     found = [directive for directive in directives if directive.verb == verb]
     if len(found) != 1 or len(found[0].words) != 1:

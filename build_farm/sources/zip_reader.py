@@ -5,6 +5,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from build_farm.sources.errors import MemberRefused, SourceRefused
@@ -27,13 +28,19 @@ def read_zip(path: Path, limits: ArchiveLimits) -> Iterator[Member]:
         MemberRefused: a member is encrypted, compressed in a way we do not read, or of a type we have no use for.
     """
     _check_directory(path, limits)
+    with _translated(), zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            member = _member(archive, info)
+            yield member
+            for _ in member.pieces:  # what the caller left unread
+                pass
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The library's many ways to say that a zip is bad, in one of ours."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                member = _member(archive, info)
-                yield member
-                for _ in member.pieces:  # what the caller left unread
-                    pass
+        yield
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, struct.error, ValueError) as exc:
         raise SourceRefused(f"the zip is damaged or uses features we do not read: {exc}") from exc
 
@@ -85,6 +92,7 @@ def _link_target(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
 
 
 def _pieces(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    with archive.open(info) as stream:
+    # Runs in the caller's frame, where the translation around the reader does not reach.
+    with _translated(), archive.open(info) as stream:
         while piece := stream.read(PIECE_BYTES):
             yield piece

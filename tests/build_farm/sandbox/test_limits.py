@@ -162,7 +162,8 @@ def test_a_stuck_command_is_killed_with_all_it_started(run_python: RunPython, sp
     result = run_python(
         """
         import os, signal, time
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU): signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU):
+            signal.signal(number, signal.SIG_IGN)
         for _ in range(3):
             if os.fork() == 0:
                 os.setsid()
