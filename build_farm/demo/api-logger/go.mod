@@ -1,0 +1,5 @@
+module keywright.dev/demo/api-logger
+
+go 1.25
+
+require keywright.dev/gokit v1.0.0
