@@ -67,6 +67,10 @@ def read_tar(stream: ByteSource) -> Iterator[Member]:
         _exactly(stream, padding)
     if pending.seen:
         raise SourceRefused("the tar ends after an extended header")
+    # To the end, so that a compressed stream's checksum is seen to hold.
+    while rest := stream.read(PIECE_BYTES):
+        if rest.strip(b"\0"):
+            raise SourceRefused("the tar has something after its end")
 
 
 def _member(stream: ByteSource, *, name: str, link: str, kind: bytes, size: int) -> tuple[Member, int]:
