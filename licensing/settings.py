@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from licensing.core import logs
 from licensing.core.environment import Environment
 from licensing.core.errors import ConfigurationError
-from licensing.core.role_secrets import ROLES, required_secrets
+from licensing.core.role_secrets import KEY_PURPOSES, ROLES, kek_setting, required_secrets
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -67,10 +68,9 @@ API_KEY_PEPPERS = env.secret(
     "API_KEY_PEPPERS",
     help="`2:BASE64,1:BASE64`, 32 bytes each, the current one first. Peppers of stored API keys.",
 )
-KEY_PURPOSES = ("auth", "builds", "tokens", "web", "artifacts")
 KEY_ENCRYPTION_KEYS = {
     purpose: env.secret(
-        f"KEK_{purpose.upper()}",
+        kek_setting(purpose),
         help=f"Key-encryption keys of purpose `{purpose}`, written like API_KEY_PEPPERS."
         + (" Given to the `sign` worker alone." if purpose == "artifacts" else ""),
     )
@@ -105,7 +105,11 @@ VALKEY_URL = env.secret("VALKEY_URL", help="`redis://host:port/0` or `unix:///pa
 
 def database_from_url(url: str) -> dict[str, Any]:
     """Return Django's DATABASES entry for a libpq URL, read by libpq's own parser."""
-    parts = conninfo_to_dict(url) if url else {"dbname": "keywright"}
+    try:
+        parts = conninfo_to_dict(url) if url else {"dbname": "keywright"}
+    except ProgrammingError:
+        # libpq's own words may quote the password.
+        raise ConfigurationError("DATABASE_URL is not an address that libpq can read.") from None
     options: dict[str, Any] = {
         "pool": {
             "min_size": 1,
@@ -234,6 +238,16 @@ GRACE_SECONDS = env.integer(
     help="How long after its period an active subscription still counts, unless set on it.",
 )
 
+RATE_LIMIT_PER_MINUTE = env.integer(
+    "RATE_LIMIT_PER_MINUTE",
+    60,
+    maximum=60_000,
+    help="Requests a minute that the plugin API takes from each installation; a customer may make that many times its "
+    "installation limit. 0 switches the limits off.",
+)
+RATE_LIMIT_BURST = env.integer(
+    "RATE_LIMIT_BURST", 30, minimum=1, maximum=60_000, help="How many of those may come at once."
+)
 SNAPSHOT_CACHE_ENTRIES = env.integer(
     "SNAPSHOT_CACHE_ENTRIES",
     150_000 if ROLE in ("web", "files") else 0,

@@ -39,6 +39,7 @@ def _start_services(config: pytest.Config) -> None:
         ALLOWED_HOSTS="testserver",
         DJANGO_SECRET_KEY="test-" + os.urandom(32).hex(),
         LOG_LEVEL="ERROR",
+        RATE_LIMIT_PER_MINUTE="0",  # tests of the limits switch them on
         API_KEY_PEPPERS=new_versioned_key(),
         **{f"KEK_{purpose}": new_versioned_key() for purpose in _PURPOSES},
     )

@@ -44,8 +44,8 @@ def validate(request: HttpRequest) -> HttpResponse:
     if asked.plugin_token != credential:
         raise BadRequest("plugin_token: not the token of the Authorization header.", field="plugin_token")
     caller, sent, now = _caller(request, credential), _sent(request), time.time()
-    body = decide(lambda state: validate_token(asked=asked, caller=caller, sent=sent, state=state, now=now))
-    return json_response(body)
+    outcome = decide(lambda state: validate_token(asked=asked, caller=caller, sent=sent, state=state, now=now))
+    return _outcome_response(request, outcome)
 
 
 @endpoint("POST")
@@ -100,10 +100,15 @@ def _target(request: HttpRequest) -> str:
 def _outcome_response(request: HttpRequest, outcome: Outcome) -> HttpResponse:
     if isinstance(outcome, Denied):
         return _verdict_response(request, outcome)
-    return json_response(outcome.body)
+    response = json_response(outcome.body)
+    for name, value in outcome.headers.items():
+        response.headers[name] = value
+    return response
 
 
 def _verdict_response(request: HttpRequest, denied: Denied) -> HttpResponse:
     verdict = denied.verdict
-    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if denied.status == 401 else {}
+    headers = dict(denied.headers)
+    if denied.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
     return problem_response(request, status=denied.status, code=verdict.code, detail=verdict.detail, headers=headers)

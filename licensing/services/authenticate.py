@@ -31,6 +31,7 @@ from licensing.rules.pipeline import (
     installation_not_quarantined,
 )
 from licensing.rules.snapshot import Catalogue, CustomerSnapshot, Key
+from licensing.services import limits
 from licensing.services.asked import AuthenticateAsked
 from licensing.services.installations import (
     Machine,
@@ -63,21 +64,24 @@ def authenticate(*, asked: AuthenticateAsked, caller: Caller, sent: SentRequest,
         ServiceUnavailable: it cannot be known.
     """
     catalogue = state.catalogue()
-    found = find_key(caller.credential, asked.customer_id, state)
+    found = find_key(caller, asked.customer_id, state)
     if found is None:
+        limits.note_bad_credential(caller.address)
         return Denied(deny(codes.API_KEY_INVALID))
     customer, key = found
     machine = _machine(asked, caller, customer, key)
     signature = asked.signature_bytes()
     known = look_up(machine, signature)
+    bucket = known.installation.id if known.installation else f"{customer.id}:{machine.plugin}:{machine.fingerprint}"
+    headers = limits.take(installation=bucket, customer=customer, catalogue=catalogue)
     facts = _facts(asked, caller, catalogue, customer, key, known.build, now)
     actor = key_actor(key, caller)
     verdict = _judge(facts, asked, sent, caller)
     if not verdict.valid:
-        return refuse(verdict, facts, actor)
+        return refuse(verdict, facts, actor, headers)
     place = _place(facts, machine, known.installation, actor)
     if isinstance(place, Verdict):
-        return refuse(place, facts, actor)
+        return refuse(place, facts, actor, headers)
     grant = grant_for(facts)
     body = answer(facts, grant, place, auth_time=int(now), nonce=asked.nonce)
     remember_authenticated(
@@ -87,21 +91,25 @@ def authenticate(*, asked: AuthenticateAsked, caller: Caller, sent: SentRequest,
         lease_end=lease_end(facts, grant),
         kept_until=known.installation.lease_until if known.installation else None,
     )
-    return Granted(body)
+    return Granted(body, headers)
 
 
-def find_key(credential: str, claimed_customer: str, state: State) -> tuple[CustomerSnapshot, Key] | None:
+def find_key(caller: Caller, claimed_customer: str, state: State) -> tuple[CustomerSnapshot, Key] | None:
     """Find whose key this is: first among the claimed customer's, then by one lookup.
 
     A key of the wrong shape or checksum is answered without a query.
+
+    Raises:
+        TooManyRequests: too many bad credentials came from this address, and this one is not the claimed customer's.
     """
-    parsed = keys.parse_key(credential, known_prefixes())
+    parsed = keys.parse_key(caller.credential, known_prefixes())
     if parsed is None:
         return None
     digests = peppers().digests(keys.fingerprint(parsed.text))
     customer = state.customer(claimed_customer)
     key = customer.key_by_digest(digests) if customer else None
     if customer is None or key is None:
+        limits.refuse_if_blocked(caller.address)
         owner = selectors.customer_of_key(digests)
         customer = state.customer(owner) if owner else None
         key = customer.key_by_digest(digests) if customer else None
@@ -113,7 +121,7 @@ def key_actor(key: Key, caller: Caller) -> Actor:
     return Actor("api_key", key.id, caller.address, caller.request_id)
 
 
-def refuse(verdict: Verdict, facts: Facts, actor: Actor, installation_id: str = "") -> Denied:
+def refuse(verdict: Verdict, facts: Facts, actor: Actor, headers: dict[str, str], installation_id: str = "") -> Denied:
     """Record a denial, one by one (DESIGN §10), before it is answered."""
     with transaction.atomic():
         _record(facts, actor, "plugin.denied", verdict.code, installation_id)
@@ -122,7 +130,7 @@ def refuse(verdict: Verdict, facts: Facts, actor: Actor, installation_id: str = 
             customer_id=facts.customer.id,
             payload={"plugin": facts.plugin_name, "version": facts.plugin_version, "code": verdict.code},
         )
-    return Denied(verdict)
+    return Denied(verdict, headers)
 
 
 def _facts(

@@ -5,6 +5,7 @@ from licensing.models import Installation
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
 from licensing.rules.tokens import is_revoked
+from licensing.services import limits
 from licensing.services.authenticate import Caller
 from licensing.services.installations import release_installation
 from licensing.services.outcome import Denied, Granted, Outcome
@@ -21,10 +22,12 @@ def deactivate(*, caller: Caller, sent: SentRequest, state: State, now: float) -
     """
     presented = open_token(caller=caller, state=state, now=now)
     if isinstance(presented, Verdict):
+        limits.note_bad_token(presented, caller.address)
         return Denied(presented)
-    token = presented.token
+    token, facts = presented.token, presented.facts
+    headers = limits.take(installation=token.installation_id, customer=facts.customer, catalogue=facts.catalogue)
     row = Installation.objects.filter(pk=token.installation_id, customer_id=token.customer_id).first()
-    if row is None or (is_revoked(token, presented.facts.customer) and row.released_at is None):
+    if row is None or (is_revoked(token, facts.customer) and row.released_at is None):
         return Denied(deny(codes.TOKEN_REVOKED))
     refusal = check_proof(sent=sent, credential=caller.credential, build_id=token.build_id, is_required=False, now=now)
     if refusal is not None:
@@ -32,4 +35,4 @@ def deactivate(*, caller: Caller, sent: SentRequest, state: State, now: float) -
     release_installation(
         installation=row, reason="deactivated", confirmed=True, actor=presented.actor, now=from_epoch(now)
     )
-    return Granted({"success": True, "installation_id": row.id, "released": True})
+    return Granted({"success": True, "installation_id": row.id, "released": True}, headers)

@@ -1,6 +1,6 @@
 """What a decision comes to: a body to answer with, or a verdict that is no."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from licensing.rules import codes
@@ -21,9 +21,10 @@ _UNAUTHENTICATED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Yes, with the answer's body."""
+    """Yes, with the answer's body, and headers beside it."""
 
     body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Denied:
     """No, with the verdict that says why."""
 
     verdict: Verdict
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> int:

@@ -5,6 +5,7 @@ from django.conf import settings
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
 from licensing.rules.grants import grant_for
+from licensing.services import limits
 from licensing.services.asked import RefreshAsked
 from licensing.services.authenticate import Caller, refuse
 from licensing.services.installations import Place
@@ -27,17 +28,19 @@ def refresh(*, asked: RefreshAsked, caller: Caller, sent: SentRequest, state: St
     """
     presented = open_token(caller=caller, state=state, now=now)
     if isinstance(presented, Verdict):
+        limits.note_bad_token(presented, caller.address)
         return Denied(presented)
     token, facts = presented.token, presented.facts
+    headers = limits.take(installation=token.installation_id, customer=facts.customer, catalogue=facts.catalogue)
     verdict = judge(presented, plugin_name=token.plugin, sent=sent, caller=caller)
     if verdict.valid and now >= token.auth_time + settings.REAUTHENTICATION_SECONDS:
         verdict = deny(codes.REAUTHENTICATION_DUE)
     if not verdict.valid:
-        return refuse(verdict, facts, presented.actor, token.installation_id)
+        return refuse(verdict, facts, presented.actor, headers, token.installation_id)
     grant = grant_for(facts)
     place = Place(token.installation_id, token.generations[2], is_new=False)
     body = answer(facts, grant, place, auth_time=token.auth_time, nonce=asked.nonce)
     end = lease_end(facts, grant)
     if end is not None:
         remember_lease(installation_id=token.installation_id, lease_end=end)
-    return Granted(body)
+    return Granted(body, headers)

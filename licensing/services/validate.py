@@ -6,15 +6,17 @@ from licensing.core.clock import rfc3339
 from licensing.rules import codes
 from licensing.rules.codes import Verdict
 from licensing.rules.tokens import judge_entitlements
+from licensing.services import limits
 from licensing.services.asked import ValidateAsked
 from licensing.services.authenticate import Caller
 from licensing.services.minting import next_refresh
+from licensing.services.outcome import Granted
 from licensing.services.plugin_tokens import Presented, judge, open_token
 from licensing.services.proofs import SentRequest
 from licensing.services.state import State
 
 
-def validate(*, asked: ValidateAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> dict[str, Any]:
+def validate(*, asked: ValidateAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> Granted:
     """Answer one validate request; `now` in Unix seconds.
 
     Raises:
@@ -22,9 +24,12 @@ def validate(*, asked: ValidateAsked, caller: Caller, sent: SentRequest, state: 
     """
     presented = open_token(caller=caller, state=state, now=now)
     if isinstance(presented, Verdict):
-        return {"valid": False, "code": presented.code, "detail": presented.detail}
+        limits.note_bad_token(presented, caller.address)
+        return Granted({"valid": False, "code": presented.code, "detail": presented.detail})
+    token, facts = presented.token, presented.facts
+    headers = limits.take(installation=token.installation_id, customer=facts.customer, catalogue=facts.catalogue)
     verdict = judge(presented, plugin_name=asked.plugin_name, sent=sent, caller=caller)
-    return _negative(presented, verdict) if not verdict.valid else _positive(presented)
+    return Granted(_positive(presented) if verdict.valid else _negative(presented, verdict), headers)
 
 
 def _negative(presented: Presented, verdict: Verdict) -> dict[str, Any]:

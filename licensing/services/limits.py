@@ -1,0 +1,207 @@
+"""Rate limits of the plugin API (DESIGN §5): each installation, each customer, and bad credentials by address.
+
+The buckets are kept in Valkey by the generic cell rate algorithm: one instant a bucket, the time at which it would be
+full again. One script looks at all buckets of a request and takes from all of them or from none, atomically, by
+Valkey's own clock, so that any number of processes share them exactly. While Valkey is away limits fail open: a limit
+protects the service, and must not be what takes it down.
+"""
+
+import ipaddress
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from django.conf import settings
+
+from licensing.core.errors import TooManyRequests
+from licensing.core.valkey import Script, ValkeyAway, valkey
+from licensing.rules import codes
+from licensing.rules.codes import Verdict
+from licensing.rules.snapshot import Catalogue, CustomerSnapshot
+
+_BAD_PER_MINUTE: Final = 60
+_BAD_BURST: Final = 100
+_FIRST_BLOCK_SECONDS: Final = 30
+_LONGEST_BLOCK_SECONDS: Final = 3600
+_REMEMBER_STRIKES_SECONDS: Final = 86400
+_MAX_BLOCKS_HERE: Final = 10_000
+
+# KEYS: buckets. ARGV: for each the cost of one request and the depth, both in microseconds. Answers {refused bucket
+# or 0, microseconds to wait, microseconds of depth left in the first bucket}.
+_TAKE: Final = Script("""
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local full_at = {}
+for i, key in ipairs(KEYS) do
+  local at = tonumber(redis.call('GET', key) or 0)
+  if at < now then at = now end
+  at = at + tonumber(ARGV[2 * i - 1])
+  local over = at - now - tonumber(ARGV[2 * i])
+  if over > 0 then return {i, over, 0} end
+  full_at[i] = at
+end
+for i, key in ipairs(KEYS) do
+  redis.call('SET', key, string.format('%.0f', full_at[i]), 'PX', math.ceil((full_at[i] - now) / 1000) + 1)
+end
+return {0, 0, tonumber(ARGV[2]) - (full_at[1] - now)}
+""")
+
+# KEYS: bucket, block, strikes of one address. ARGV: cost, depth (microseconds), first and longest block, memory of
+# strikes (seconds). Answers the seconds that the address is blocked for, 0 if it is not.
+_BAD: Final = Script("""
+local left = redis.call('PTTL', KEYS[2])
+if left > 0 then return math.ceil(left / 1000) end
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local at = tonumber(redis.call('GET', KEYS[1]) or 0)
+if at < now then at = now end
+at = at + tonumber(ARGV[1])
+if at - now <= tonumber(ARGV[2]) then
+  redis.call('SET', KEYS[1], string.format('%.0f', at), 'PX', math.ceil((at - now) / 1000) + 1)
+  return 0
+end
+local strikes = redis.call('INCR', KEYS[3])
+redis.call('EXPIRE', KEYS[3], ARGV[5])
+local block = math.min(tonumber(ARGV[4]), tonumber(ARGV[3]) * 2 ^ math.min(strikes - 1, 20))
+redis.call('SET', KEYS[2], '1', 'EX', math.ceil(block))
+return math.ceil(block)
+""")
+
+
+@dataclass(slots=True)
+class LimiterState:
+    """What the limiter of this process has seen, for the metrics."""
+
+    allowed: int = 0
+    refused: int = 0
+    failed_open: int = 0
+    bad_credentials: int = 0
+    blocked: int = 0
+
+
+state = LimiterState()
+_blocked_until: dict[str, float] = {}
+
+
+def take(*, installation: str, customer: CustomerSnapshot, catalogue: Catalogue) -> dict[str, str]:
+    """Take one request from the buckets of an installation and of its customer; return the `RateLimit-*` headers.
+
+    Raises:
+        TooManyRequests: with `Retry-After`.
+    """
+    per_minute, burst = settings.RATE_LIMIT_PER_MINUTE, settings.RATE_LIMIT_BURST
+    if per_minute == 0:
+        return {}
+    cost = 60_000_000 // per_minute
+    keys = [f"limit:i:{installation}"]
+    arguments = [cost, cost * burst]
+    places = _installation_limit(customer, catalogue)
+    if places is not None:
+        keys.append(f"limit:c:{customer.id}")
+        arguments += [max(1, cost // places), cost * burst]
+    try:
+        refused, wait, left = valkey().run_script(_TAKE, keys, arguments)
+    except ValkeyAway:
+        state.failed_open += 1
+        return {}
+    headers = _headers(per_minute, burst, remaining=left // cost, reset_microseconds=cost * burst - left)
+    if not refused:
+        state.allowed += 1
+        return headers
+    state.refused += 1
+    headers |= {"RateLimit-Remaining": "0", "Retry-After": str(_seconds(wait))}
+    raise TooManyRequests("Too many requests; ask again later.", headers=headers)
+
+
+def refuse_if_blocked(address: str) -> None:
+    """Refuse, without asking anyone, an address that this process knows to be blocked.
+
+    Asked only when a credential was not found where its request says, so that a customer behind the same address as
+    a guesser is served all the same.
+
+    Raises:
+        TooManyRequests: with `Retry-After`.
+    """
+    until = _blocked_until.get(_network(address))
+    if until is not None and (left := until - time.monotonic()) > 0:
+        state.blocked += 1
+        raise _blocked(left)
+
+
+def note_bad_credential(address: str) -> None:
+    """Count a bad credential against its source address; past the limit block it, each time for longer.
+
+    Raises:
+        TooManyRequests: with `Retry-After`.
+    """
+    state.bad_credentials += 1
+    if settings.RATE_LIMIT_PER_MINUTE == 0:
+        return
+    network = _network(address)
+    cost = 60_000_000 // _BAD_PER_MINUTE
+    keys = [f"limit:bad:{network}", f"limit:block:{network}", f"limit:strikes:{network}"]
+    arguments = [cost, cost * _BAD_BURST, _FIRST_BLOCK_SECONDS, _LONGEST_BLOCK_SECONDS, _REMEMBER_STRIKES_SECONDS]
+    try:
+        seconds = valkey().run_script(_BAD, keys, arguments)
+    except ValkeyAway:
+        state.failed_open += 1
+        return
+    if seconds:
+        state.blocked += 1
+        if len(_blocked_until) >= _MAX_BLOCKS_HERE:
+            _blocked_until.clear()
+        _blocked_until[network] = time.monotonic() + seconds
+        raise _blocked(seconds)
+
+
+def note_bad_token(verdict: Verdict, address: str) -> None:
+    """Count a token that was never ours as a bad credential; one that has merely expired is none.
+
+    Raises:
+        TooManyRequests: with `Retry-After`.
+    """
+    if verdict.code == codes.TOKEN_INVALID:
+        note_bad_credential(address)
+
+
+def _blocked(seconds: float) -> TooManyRequests:
+    return TooManyRequests(
+        "Too many bad credentials from this address.", headers={"Retry-After": str(max(1, int(seconds + 0.999)))}
+    )
+
+
+def _installation_limit(customer: CustomerSnapshot, catalogue: Catalogue) -> int | None:
+    """How many installations the customer may have; at least one, for the buckets' sake. None: no limit."""
+    subscription = customer.subscription
+    if subscription is None:
+        return 1
+    limit = subscription.installation_limit
+    if limit is None and (tier := catalogue.tiers.get(subscription.tier)) is not None:
+        limit = tier.installation_limit
+    return None if limit is None else max(1, limit)
+
+
+def _network(address: str) -> str:
+    """The address, or of IPv6 its /64: one subscriber has all of that."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.IPv6Network((parsed, 64), strict=False).network_address)
+    return str(parsed)
+
+
+def _headers(per_minute: int, burst: int, *, remaining: int, reset_microseconds: int) -> dict[str, str]:
+    return {
+        "RateLimit-Limit": str(burst),
+        "RateLimit-Policy": f"{per_minute};w=60;burst={burst}",
+        "RateLimit-Remaining": str(remaining),
+        "RateLimit-Reset": str(_seconds(reset_microseconds)),
+    }
+
+
+def _seconds(microseconds: int) -> int:
+    return -(-microseconds // 1_000_000)
