@@ -22,7 +22,7 @@ type licenceServer struct {
 	*httptest.Server
 	t      *testing.T
 	vendor *vendor
-	clock  *fakeClock
+	now    func() time.Time
 
 	mutex         sync.Mutex
 	apiKeys       map[string]bool
@@ -47,10 +47,10 @@ type seenRequest struct {
 	body             map[string]any
 }
 
-func newLicenceServer(t *testing.T, v *vendor, clock *fakeClock) *licenceServer {
+func newLicenceServer(t *testing.T, v *vendor, now func() time.Time) *licenceServer {
 	t.Helper()
 	s := &licenceServer{
-		t: t, vendor: v, clock: clock, apiKeys: map[string]bool{testAPIKey: true},
+		t: t, vendor: v, now: now, apiKeys: map[string]bool{testAPIKey: true},
 		features:      []string{"console_logging", "api_logging", "batch_processing"},
 		leaseFeatures: map[string]time.Duration{"console_logging": 72 * time.Hour, "api_logging": 24 * time.Hour},
 		leaseFor:      72 * time.Hour, tokenFor: 15 * time.Minute, keySetVersion: 1, requireProof: true,
@@ -100,7 +100,7 @@ func (s *licenceServer) serve(writer http.ResponseWriter, request *http.Request)
 	_ = json.Unmarshal(raw, &body)
 	credential := strings.TrimPrefix(request.Header.Get("Authorization"), "Bearer ")
 	s.seen = append(s.seen, seenRequest{path: request.URL.Path, credential: credential, body: body})
-	writer.Header().Set("Date", s.clock.True().Format(http.TimeFormat))
+	writer.Header().Set("Date", s.now().Format(http.TimeFormat))
 	if replacement := s.replace[request.URL.Path]; replacement != nil {
 		replacement(writer, request)
 		return
@@ -120,7 +120,7 @@ func (s *licenceServer) serve(writer http.ResponseWriter, request *http.Request)
 func (s *licenceServer) route(
 	writer http.ResponseWriter, request *http.Request, credential string, body map[string]any, raw []byte,
 ) {
-	now := s.clock.True()
+	now := s.now()
 	switch request.URL.Path {
 	case keySetPath:
 		writer.Header().Set("Content-Type", "application/jose")
@@ -158,7 +158,7 @@ func (s *licenceServer) route(
 }
 
 func (s *licenceServer) grant(writer http.ResponseWriter, nonce any) {
-	now := s.clock.True()
+	now := s.now()
 	claims := s.vendor.tokenClaims(now, nonce, s.features)
 	claims["exp"] = now.Add(s.tokenFor).Unix()
 	claims["auth_time"] = s.authTime.Unix()
@@ -197,7 +197,7 @@ func (s *licenceServer) checkProof(request *http.Request, credential string, bod
 	}
 	var seconds int64
 	_, _ = fmt.Sscan(timestamp, &seconds)
-	if s.clock.True().Sub(unixTime(seconds)).Abs() > time.Minute {
+	if s.now().Sub(unixTime(seconds)).Abs() > time.Minute {
 		return "PROOF_INVALID"
 	}
 	if s.nonces[nonce] {
@@ -271,7 +271,7 @@ func newPlugin(t *testing.T) *plugin {
 	v := newVendor(t, clock.True())
 	directory := v.newPackage().write()
 	log := &syncBuffer{}
-	p := &plugin{t: t, clock: clock, vendor: v, server: newLicenceServer(t, v, clock), log: log}
+	p := &plugin{t: t, clock: clock, vendor: v, server: newLicenceServer(t, v, clock.True), log: log}
 	p.settings = settings{
 		executable: directory + "/plugin",
 		jitter:     func() float64 { return 0.5 }, // the middle: exactly the interval, exactly the backoff
