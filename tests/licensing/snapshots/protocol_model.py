@@ -26,14 +26,13 @@ SELDOM = (False,) * 9 + (True,)
 Event = Callable[..., None]
 
 
-def event(
-    when: Callable[[Any], object] = lambda _machine: True, **choices: tuple[Any, ...]
-) -> Callable[[Event], Event]:
+def event(when: Callable[[Any], bool] = lambda _machine: True, **choices: tuple[Any, ...]) -> Callable[[Event], Event]:
     """Make a method a rule for hypothesis, its arguments drawn from `choices`, and an event for `walk`."""
 
     def mark(method: Event) -> Event:
-        strategies = {name: st.sampled_from(values) for name, values in choices.items()}
-        marked: Any = precondition(when)(rule(**strategies)(method))
+        strategies: Any = {name: st.sampled_from(values) for name, values in choices.items()}
+        guarded: Any = precondition(when)
+        marked: Any = guarded(rule(**strategies)(method))
         marked.when, marked.choices = when, choices
         return cast(Event, marked)
 

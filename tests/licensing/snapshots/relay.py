@@ -30,8 +30,7 @@ class Relay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listening.close()
-        for each in self._sockets:
+        for each in [self._listening, *self._sockets]:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)  # close alone would not wake who waits on it
             each.close()

@@ -9,10 +9,10 @@ from licensing.snapshots.cache import SnapshotCache
 from licensing.snapshots.protocol import Fill, FillResult, Outcome, Ticket
 from tests.licensing.snapshots.protocol_model import PromiseBroken, ProtocolMachine, Version, walk
 
-WALKS = 8_000
+WALKS = 4_000
 WALKS_AFTER_A_MUTANT = 20_000
 
-ProtocolMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, database=None)
+ProtocolMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None, database=None)
 TestProtocol = ProtocolMachine.TestCase
 
 
