@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from django.conf import settings
 
 from licensing.core.actor import Actor
-from licensing.crypto.claims import PluginClaims
-from licensing.crypto.tokens import TokenExpired, TokenInvalid, verify_claims
+from licensing.crypto.tokens import TokenExpired, TokenInvalid
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
 from licensing.rules.pipeline import Build, Facts
@@ -14,6 +13,7 @@ from licensing.rules.snapshot import CustomerSnapshot
 from licensing.rules.tokens import Token, judge_token
 from licensing.services.authenticate import Caller, is_proof_required
 from licensing.services.proofs import SentRequest, check_proof
+from licensing.services.seen_tokens import verified_token
 from licensing.services.signing_keys import verifying_keys
 from licensing.services.state import State
 
@@ -31,22 +31,16 @@ def open_token(*, caller: Caller, state: State, now: float) -> Presented | Verdi
     """Verify the token's signature and times, and gather the facts around it; a Verdict if it is no good."""
     catalogue = state.catalogue()
     try:
-        claims = verify_claims(
-            caller.credential,
-            PluginClaims,
-            keys=verifying_keys(catalogue, "token"),
-            issuer=settings.PUBLIC_URL,
-            audience=None,
-            now=int(now),
+        token = verified_token(
+            caller.credential, keys=verifying_keys(catalogue, "token"), issuer=settings.PUBLIC_URL, now=int(now)
         )
     except TokenExpired:
         return deny(codes.TOKEN_EXPIRED)
     except TokenInvalid:
         return deny(codes.TOKEN_INVALID)
-    customer = state.customer(claims.customer_id)
+    customer = state.customer(token.customer_id)
     if customer is None:
         return deny(codes.TOKEN_REVOKED)
-    token = _token(claims)
     facts = Facts(
         now=now,
         catalogue=catalogue,
@@ -82,20 +76,3 @@ def judge(presented: Presented, *, plugin_name: str, sent: SentRequest, caller: 
 
 def _actor(token: Token, customer: CustomerSnapshot, caller: Caller) -> Actor:
     return Actor("plugin_token", token.installation_id, caller.address, caller.request_id, display=customer.id)
-
-
-def _token(claims: PluginClaims) -> Token:
-    return Token(
-        customer_id=claims.customer_id,
-        plugin=claims.aud,
-        version=claims.ver,
-        installation_id=claims.sub,
-        key_id=claims.key,
-        build_id=claims.bld,
-        mode=claims.mode,
-        auth_time=claims.auth_time,
-        generations=claims.gen,
-        tier=claims.subscription_tier,
-        features=claims.authorized_features,
-        permissions=claims.plugin_permissions,
-    )
