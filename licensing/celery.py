@@ -7,9 +7,20 @@ comes twice costs nothing.
 import os
 
 from celery import Celery
+from celery.signals import celeryd_init
+from django.conf import settings
+
+from licensing.startup import or_stop, require_secrets
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "licensing.settings")
+or_stop(lambda: settings.ROLE)  # reads the settings: an error in them is one sentence here, a traceback later
 
 app = Celery("keywright")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@celeryd_init.connect
+def insist_on_secrets(**_kwargs: object) -> None:
+    """Stop a worker that lacks the secrets of its role before it takes a job."""
+    or_stop(require_secrets)

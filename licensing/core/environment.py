@@ -24,6 +24,9 @@ class Declared:
     default: str
     help: str
     is_secret: bool
+    is_set: bool = False
+    file: str | None = None
+    """The file that `X_FILE` names, where the value came from one."""
 
 
 class Environment:
@@ -77,8 +80,9 @@ class Environment:
         return value
 
     def _read(self, name: str, kind: str, default: str, help_line: str, *, is_secret: bool = False) -> str:
-        self.declared[name] = Declared(name, kind, default, help_line, is_secret)
         file_name = self._values.get(f"{name}_FILE")
+        is_set = file_name is not None or bool(self._values.get(name))
+        self.declared[name] = Declared(name, kind, default, help_line, is_secret, is_set, file_name)
         if file_name is None:
             value = self._values.get(name)
             return default if value is None or value == "" else value
