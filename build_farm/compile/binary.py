@@ -12,6 +12,7 @@ from build_farm.compile.source_tree import SourceTree
 from build_farm.compile.toolchain import GoToolchain
 from build_farm.compile.warm_cache import WarmCache
 from build_farm.sandbox import BuildSlot, SandboxResult, Stop, run_sandboxed
+from build_farm.sources import Capability, SourceRefused, scan_capabilities
 
 _PIECE_BYTES = 1024 * 1024
 _EXPLANATIONS = {
@@ -86,7 +87,7 @@ def compile_plugin(request: CompileRequest) -> CompiledBinary:
             settings=request.settings,
         )
         result = run_sandboxed(spec, build_command(request.tree))
-        raise_if_failed(result)
+        raise_if_failed(result, request.tree)
         sha256, size = _take_output(descriptor, request.destination)
     finally:
         os.close(descriptor)
@@ -103,12 +104,23 @@ def create_output(path: Path, slot: BuildSlot) -> int:
     return descriptor
 
 
-def raise_if_failed(result: SandboxResult) -> None:
+def raise_if_failed(result: SandboxResult, tree: SourceTree) -> None:
     """Turn a run that made no binary into CompileFailed."""
     if result.succeeded:
         return
     summary = _EXPLANATIONS.get(result.stop, f"the compiler ended with exit code {result.exit_code}")
-    raise CompileFailed(summary, log=f"{result.log.rstrip()}\n{summary}\n".lstrip(), result=result)
+    lines = [*result.log.rstrip().splitlines(), *_cgo_hint(tree), summary, ""]
+    raise CompileFailed(summary, log="\n".join(lines), result=result)
+
+
+def _cgo_hint(tree: SourceTree) -> list[str]:
+    """The go command leaves files that import "C" out without a word, and then misses what was in them."""
+    try:
+        uses = scan_capabilities(tree.root, module_path=tree.module_path, package=tree.package)
+    except SourceRefused:
+        return []
+    places = [place for use in uses if use.capability is Capability.CGO for place in use.examples]
+    return ["The build farm compiles without cgo, so these files were left out:", *places] if places else []
 
 
 def _take_output(descriptor: int, destination: Path) -> tuple[str, int]:

@@ -36,11 +36,8 @@ class EmbeddedConstants:
     server_url: str
 
     def secrets(self) -> tuple[str, ...]:
-        """The values that no log may show."""
-        return (self.api_key_hash, self.api_key_hash.removeprefix("sha256:"), *self._secret_forms())
-
-    def _secret_forms(self) -> tuple[str, ...]:
-        return self.secret_key, self.secret_key.removeprefix("encrypted:")
+        """What no log may show, without the words before it that say what it is."""
+        return self.api_key_hash.removeprefix("sha256:"), self.secret_key.removeprefix("encrypted:")
 
 
 def generate_customer_auth(constants: EmbeddedConstants) -> str:

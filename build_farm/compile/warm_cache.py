@@ -86,7 +86,9 @@ def _copy_ordinary_files(source: Path, destination: Path) -> None:
     for folder, folders, names, descriptor in os.fwalk(source, follow_symlinks=False):
         here = destination / Path(folder).relative_to(source)
         for name in folders:
-            (here / name).mkdir(mode=0o755)
+            # A link to a folder is among these, and is not walked into.
+            if stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
+                (here / name).mkdir(mode=0o755)
         for name in names:
             if not stat.S_ISREG(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
                 continue

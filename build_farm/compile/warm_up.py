@@ -83,7 +83,7 @@ class WarmUp:
                 settings=self.settings,
             )
             result = run_sandboxed(spec, build_command(tree))
-            raise_if_failed(result)
+            raise_if_failed(result, tree)
             self.cache.adopt(written / "upper", key)
         finally:
             os.close(descriptor)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 _LONGEST_LINE = 2000
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 _REDACTED = "[redacted]"
+_FRAGMENT = 8
 
 
 class BoundedLog:
@@ -40,31 +41,40 @@ class BoundedLog:
 
     def text(self, *, redact: Iterable[str] = ()) -> str:
         """What was kept, as printable text without the texts of `redact`."""
-        hidden = sorted({text for text in redact if text}, key=len, reverse=True)
-        tail = b"".join(self._tail)
+        head, tail = bytes(self._head), b"".join(self._tail)
         if not self.dropped:
-            return clean(bytes(self._head) + tail, redact=hidden)
-        # The cut may go through a secret. Whole ones are hidden first, then as much as half a one could be is left out.
-        margin = max((len(text.encode()) for text in hidden), default=0)
-        first, last = (_hidden(part, hidden) for part in (bytes(self._head), tail))
-        head = clean(first[: max(len(first) - margin, 0)], redact=hidden)
-        last_text = clean(last[margin:], redact=hidden)
-        return f"{head}\n[… {self.dropped + 2 * margin} bytes left out …]\n{last_text}"
-
-
-def _hidden(raw: bytes, secrets: Iterable[str]) -> bytes:
-    for secret in secrets:
-        raw = raw.replace(secret.encode(), _REDACTED.encode())
-    return raw
+            return clean(head + tail, redact=redact)
+        return f"{clean(head, redact=redact)}\n[… {self.dropped} bytes left out …]\n{clean(tail, redact=redact)}"
 
 
 def clean(raw: bytes, *, redact: Iterable[str] = ()) -> str:
-    """Printable UTF-8 text: no terminal escapes, no control or invisible direction characters, no endless lines."""
+    """Printable UTF-8 text: no terminal escapes, no control or invisible direction characters, no endless lines.
+
+    Of the texts of `redact` no eight characters in a row are left: compilers shorten what they quote.
+    """
     text = _ESCAPE_SEQUENCE.sub("", raw.decode("utf-8", errors="replace"))
     text = "".join(_printable(char) for char in text.replace("\r\n", "\n"))
-    for secret in redact:
-        text = text.replace(secret, _REDACTED)
+    text = _hidden(text, [secret for secret in redact if secret])
     return "\n".join(_shortened(line) for line in text.split("\n"))
+
+
+def _hidden(text: str, secrets: list[str]) -> str:
+    fragments = {
+        secret[start : start + _FRAGMENT] for secret in secrets for start in range(max(len(secret) - _FRAGMENT, 0) + 1)
+    }
+    kept: list[str] = []
+    position, hidden_to = 0, 0
+    lengths = {len(fragment) for fragment in fragments}
+    while position < len(text):
+        for length in lengths:
+            if text[position : position + length] in fragments:
+                if position > hidden_to or not hidden_to:
+                    kept.append(_REDACTED)
+                hidden_to = max(hidden_to, position + length)
+        if position >= hidden_to:
+            kept.append(text[position])
+        position += 1
+    return "".join(kept)
 
 
 def _printable(char: str) -> str:
