@@ -31,8 +31,8 @@ def event(when: Callable[[Any], bool] = lambda _machine: True, **choices: tuple[
 
     def mark(method: Event) -> Event:
         strategies: Any = {name: st.sampled_from(values) for name, values in choices.items()}
-        guarded: Any = precondition(when)
-        marked: Any = guarded(rule(**strategies)(method))
+        guard, as_rule = cast("list[Callable[[Any], Any]]", [precondition(when), rule(**strategies)])
+        marked = guard(as_rule(method))
         marked.when, marked.choices = when, choices
         return cast(Event, marked)
 
