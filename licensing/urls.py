@@ -14,6 +14,7 @@ urlpatterns = [
     re_path(r"^api/plugins/validate/?$", plugins.validate, name="plugin-validate"),
     re_path(r"^api/plugins/refresh/?$", plugins.refresh, name="plugin-refresh"),
     re_path(r"^api/plugins/deactivate/?$", plugins.deactivate, name="plugin-deactivate"),
+    re_path(r"^api/plugins/usage/?$", plugins.usage, name="plugin-usage"),
     re_path(r"^\.well-known/jwks\.json$", discovery.jwks, name="jwks"),
     re_path(r"^\.well-known/keywright$", discovery.keywright, name="discovery"),
     re_path(r"^\.well-known/keywright-keys$", discovery.keywright_keys, name="key-set"),

@@ -19,6 +19,7 @@ from licensing.services.outcome import Denied, Outcome
 from licensing.services.proofs import SentRequest
 from licensing.services.refresh import refresh as refresh_token
 from licensing.services.state import decide
+from licensing.services.usage import UsageAsked, report_usage
 from licensing.services.validate import validate as validate_token
 
 
@@ -68,6 +69,16 @@ def deactivate(request: HttpRequest) -> HttpResponse:
     return _outcome_response(request, outcome)
 
 
+@endpoint("POST")
+def usage(request: HttpRequest) -> HttpResponse:
+    """`POST /api/plugins/usage`."""
+    credential = _token(request)
+    asked = read_shape(read_object(request), UsageAsked)
+    caller, sent, now = _caller(request, credential), _sent(request), time.time()
+    outcome = decide(lambda state: report_usage(asked=asked, caller=caller, sent=sent, state=state, now=now))
+    return _outcome_response(request, outcome)
+
+
 def _token(request: HttpRequest) -> str:
     try:
         return bearer_credential(request)
@@ -111,4 +122,6 @@ def _verdict_response(request: HttpRequest, denied: Denied) -> HttpResponse:
     headers = dict(denied.headers)
     if denied.status == 401:
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
-    return problem_response(request, status=denied.status, code=verdict.code, detail=verdict.detail, headers=headers)
+    return problem_response(
+        request, status=denied.status, code=verdict.code, detail=verdict.detail, headers=headers, extra=denied.extra
+    )

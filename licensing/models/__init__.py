@@ -16,6 +16,7 @@ from licensing.models.installation import Installation
 from licensing.models.quarantine import Generation, Quarantine
 from licensing.models.signing import Certificate, SignedKeySet, SigningKey
 from licensing.models.subscription import Subscription
+from licensing.models.usage import UsageBatch, UsageDay, UsageFlush
 
 __all__ = [
     "PLUGIN_NAME_PATTERN",
@@ -35,4 +36,7 @@ __all__ = [
     "Subscription",
     "Tier",
     "TierGrant",
+    "UsageBatch",
+    "UsageDay",
+    "UsageFlush",
 ]

@@ -29,10 +29,11 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """No, with the verdict that says why."""
+    """No, with the verdict that says why, headers, and further members of the problem document."""
 
     verdict: Verdict
     headers: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def status(self) -> int:

@@ -1,0 +1,239 @@
+"""Usage: events that plugins report, counted against the day's quota, and requests that were served.
+
+Counting happens in Valkey, in one script that takes a batch whole or not at all, so that any number of processes share
+a quota exactly. Every ten seconds what was counted moves to PostgreSQL, which is where a day's count begins again
+should Valkey lose it. While Valkey is away quotas fail open: batches are counted in PostgreSQL directly.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Final
+
+import msgspec
+import redis
+from django.db import connection, transaction
+from django.db.models import Sum
+
+from licensing.core.clock import from_epoch, rfc3339
+from licensing.core.valkey import Script, ValkeyAway, valkey
+from licensing.models import UsageBatch, UsageDay, UsageFlush
+from licensing.rules import codes
+from licensing.rules.codes import Verdict, deny
+from licensing.rules.grants import grant_for
+from licensing.services import limits
+from licensing.services.authenticate import Caller
+from licensing.services.outcome import Denied, Granted, Outcome
+from licensing.services.plugin_tokens import judge, open_token
+from licensing.services.proofs import SentRequest
+from licensing.services.state import State
+
+MAX_EVENTS: Final = 1000
+EVENT_PREFIX: Final = "event:"
+REQUEST_PREFIX: Final = "request:"
+_PENDING: Final = "usage:pending"
+_FLUSHING: Final = "usage:flushing:"
+_SEPARATOR: Final = "\x1f"
+_BATCH_SECONDS: Final = 26 * 3600
+_DAY_SECONDS: Final = 50 * 3600
+
+# KEYS: the day's count, the batch, the counts to flush. ARGV: total, quota, the day's count to begin with ("" when it
+# is not known), lives of day and batch, then pairs of field and count. Answers {outcome, used}; outcomes: 1 counted,
+# 2 counted before, 0 over quota, -1 the day's count has to be told.
+_COUNT: Final = Script("""
+if redis.call('EXISTS', KEYS[2]) == 1 then return {2, tonumber(redis.call('GET', KEYS[1]) or 0)} end
+local used = redis.call('GET', KEYS[1])
+if not used then
+  if ARGV[3] == '' then return {-1, 0} end
+  used = ARGV[3]
+end
+used = tonumber(used)
+if used + tonumber(ARGV[1]) > tonumber(ARGV[2]) then return {0, used} end
+redis.call('SET', KEYS[1], string.format('%.0f', used + ARGV[1]), 'EX', ARGV[4])
+redis.call('SET', KEYS[2], '1', 'EX', ARGV[5])
+for i = 6, #ARGV, 2 do redis.call('HINCRBY', KEYS[3], ARGV[i], ARGV[i + 1]) end
+return {1, used + tonumber(ARGV[1])}
+""")
+
+
+class EventAsked(msgspec.Struct, frozen=True):
+    """How often something happened; `feature` is the code of the feature it used."""
+
+    feature: Annotated[str, msgspec.Meta(min_length=1, max_length=63, pattern=r"^[a-z][a-z0-9_]*$")]
+    count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1
+
+
+class UsageAsked(msgspec.Struct, frozen=True):
+    """Body of `POST /api/plugins/usage`; a batch of the same id counts once."""
+
+    batch_id: Annotated[str, msgspec.Meta(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9._~-]+$")]
+    events: Annotated[tuple[EventAsked, ...], msgspec.Meta(min_length=1, max_length=MAX_EVENTS)]
+
+    def totals(self) -> dict[str, int]:
+        """Counts by measure."""
+        found: dict[str, int] = {}
+        for event in self.events:
+            measure = EVENT_PREFIX + event.feature
+            found[measure] = found.get(measure, 0) + event.count
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One customer's day of one plugin, whose count a quota bounds."""
+
+    customer_id: str
+    plugin: str
+    day: date
+
+    @property
+    def resets_at(self) -> datetime:
+        """The instant at which the next day begins (UTC); it belongs to the next."""
+        return datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def report_usage(*, asked: UsageAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> Outcome:
+    """Count a batch against the day's quota, whole or not at all; `now` in Unix seconds.
+
+    Raises:
+        TooManyRequests, ServiceUnavailable
+    """
+    presented = open_token(caller=caller, state=state, now=now)
+    if isinstance(presented, Verdict):
+        limits.note_bad_token(presented, caller.address)
+        return Denied(presented)
+    token, facts = presented.token, presented.facts
+    headers = limits.take(installation=token.installation_id, customer=facts.customer, catalogue=facts.catalogue)
+    verdict = judge(presented, plugin_name=token.plugin, sent=sent, caller=caller)
+    if not verdict.valid:
+        return Denied(verdict, headers)
+    day = Day(token.customer_id, token.plugin, from_epoch(now).date())
+    quota = grant_for(facts).events_per_day
+    counted, used = count_batch(day=day, batch_id=asked.batch_id, totals=asked.totals(), quota=quota)
+    told = {"quota": quota, "used": used, "remaining": max(0, quota - used), "resets_at": rfc3339(day.resets_at)}
+    if not counted:
+        return Denied(deny(codes.QUOTA_EXCEEDED), headers, told)
+    return Granted({"success": True, "batch_id": asked.batch_id, **told}, headers)
+
+
+def count_batch(*, day: Day, batch_id: str, totals: Mapping[str, int], quota: int) -> tuple[bool, int]:
+    """Count a batch once; returns whether it is counted (now or before), and how much of the quota is used."""
+    try:
+        outcome, used = _count(day, batch_id, totals, quota, begin_with="")
+        if outcome == -1:
+            outcome, used = _count(day, batch_id, totals, quota, begin_with=str(_stored(day)))
+        return outcome > 0, used
+    except ValkeyAway:
+        limits.state.failed_open += 1
+        return True, _count_in_database(day, batch_id, totals)
+
+
+def add_counts(counts: Mapping[tuple[str, str, str, date], int]) -> None:
+    """Add counts by (customer, plugin, measure, day) to what is flushed next.
+
+    Raises:
+        ValkeyAway: nothing was added; the caller keeps them.
+    """
+
+    def add(client: redis.Redis) -> None:
+        pipeline = client.pipeline(transaction=True)
+        for key, count in counts.items():
+            pipeline.hincrby(_PENDING, _field(*key), count)
+        pipeline.execute()
+
+    if counts:
+        valkey().run(add)
+
+
+def flush_usage() -> int:
+    """Move what was counted to PostgreSQL; returns the number of counts moved. Safe to run twice and at once.
+
+    A portion is set aside under an id of its own, added in one transaction with that id, then removed. Whoever dies
+    in between leaves a portion that the next run finds, and the id tells whether it was added.
+
+    Raises:
+        ValkeyAway: try again later; nothing is lost by that.
+    """
+    valkey().run(_set_aside)
+    moved = 0
+    for name in valkey().run(lambda client: [key.decode() for key in client.scan_iter(match=f"{_FLUSHING}*")]):
+        portion = valkey().run(lambda client, name=name: client.hgetall(name))
+        moved += _add_portion(name.removeprefix(_FLUSHING), portion)
+        valkey().run(lambda client, name=name: client.delete(name))
+    return moved
+
+
+def purge_usage_marks(*, now: datetime) -> None:
+    """Forget ids of portions and batches that nobody can bring again."""
+    UsageFlush.objects.filter(flushed_at__lt=now - timedelta(days=7)).delete()
+    UsageBatch.objects.filter(taken_at__lt=now - timedelta(days=2)).delete()
+
+
+def _count(day: Day, batch_id: str, totals: Mapping[str, int], quota: int, *, begin_with: str) -> tuple[int, int]:
+    name = f"{day.customer_id}:{day.plugin}:{day.day.isoformat()}"
+    pairs: list[str | int] = []
+    for measure, count in totals.items():
+        pairs += [_field(day.customer_id, day.plugin, measure, day.day), count]
+    outcome, used = valkey().run_script(
+        _COUNT,
+        [f"usage:day:{name}", f"usage:batch:{day.customer_id}:{day.plugin}:{batch_id}", _PENDING],
+        [sum(totals.values()), quota, begin_with, _DAY_SECONDS, _BATCH_SECONDS, *pairs],
+    )
+    return int(outcome), int(used)
+
+
+def _stored(day: Day) -> int:
+    found = UsageDay.objects.filter(
+        customer_id=day.customer_id, plugin_name=day.plugin, day=day.day, measure__startswith=EVENT_PREFIX
+    ).aggregate(total=Sum("count"))
+    return found["total"] or 0
+
+
+def _count_in_database(day: Day, batch_id: str, totals: Mapping[str, int]) -> int:
+    with transaction.atomic():
+        _, is_new = UsageBatch.objects.get_or_create(customer_id=day.customer_id, batch_id=f"{day.plugin}:{batch_id}")
+        if is_new:
+            _upsert({(day.customer_id, day.plugin, measure, day.day): count for measure, count in totals.items()})
+        return _stored(day)
+
+
+def _field(customer_id: str, plugin: str, measure: str, day: date) -> str:
+    return _SEPARATOR.join((customer_id, plugin, measure, day.isoformat()))
+
+
+def _set_aside(client: redis.Redis) -> None:
+    # RENAME of what is not there is an error, and means that there is nothing to do.
+    try:
+        client.rename(_PENDING, f"{_FLUSHING}{secrets.token_hex(16)}")
+    except redis.ResponseError:
+        return
+
+
+def _add_portion(portion_id: str, portion: Mapping[bytes, bytes]) -> int:
+    counts: dict[tuple[str, str, str, date], int] = {}
+    for field, count in portion.items():
+        customer_id, plugin, measure, day = field.decode().split(_SEPARATOR)
+        counts[customer_id, plugin, measure, date.fromisoformat(day)] = int(count)
+    with transaction.atomic():
+        _, is_new = UsageFlush.objects.get_or_create(pk=portion_id)
+        if is_new:
+            _upsert(counts)
+    return len(counts) if is_new else 0
+
+
+def _upsert(counts: Mapping[tuple[str, str, str, date], int]) -> None:
+    """Add to the days' rows, in one order for all, so that two flushes cannot wait for each other crosswise."""
+    rows = sorted((*key, count) for key, count in counts.items())
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO usage_day (customer_id, plugin_name, measure, day, count)"
+            " SELECT c.id, u.plugin, u.measure, u.day, u.count"
+            " FROM unnest(%s::text[], %s::text[], %s::text[], %s::date[], %s::bigint[])"
+            " AS u (customer, plugin, measure, day, count) JOIN customer c ON c.id = u.customer"
+            " ON CONFLICT (customer_id, day, plugin_name, measure)"
+            " DO UPDATE SET count = usage_day.count + excluded.count",
+            [list(column) for column in zip(*rows, strict=True)],
+        )
