@@ -13,7 +13,9 @@ from licensing.embedded.secrets import INSTALLATION_SECRETS, secret_path
 
 # What the caller may have set that would contradict the installation's own, or reach into its programs.
 _OWN_SETTINGS = ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_SIGN_URL", "VALKEY_URL", *INSTALLATION_SECRETS)
-_FOREIGN_PREFIXES = ("GRANIAN_", "CELERY_", "KEYWRIGHT_ROLE")
+_FOREIGN_PREFIXES = ("GRANIAN_", "CELERY_")
+# libpq's own variables (PGOPTIONS, PGSERVICE, …) are meant for another database than the embedded one.
+_LIBPQ_PREFIX = "PG"
 
 ROLES = ("web", "control", "sign", "beat", "owner")
 """What a process is (KEYWRIGHT_ROLE): its database role is the owner's, the signer's, or the web's."""
@@ -58,11 +60,11 @@ def role_settings(secrets: Path, role: str, *, public_url: str, is_embedded: boo
 
 def process_environment(instance: Instance, settings: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a process: the caller's, without what would contradict the installation."""
+    is_embedded = settings["KEYWRIGHT_EMBEDDED"] == "true"
+    prefixes = (*_FOREIGN_PREFIXES, _LIBPQ_PREFIX) if is_embedded else _FOREIGN_PREFIXES
     hidden = {*_OWN_SETTINGS, *(f"{name}_FILE" for name in _OWN_SETTINGS)}
     inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in hidden and not name.startswith(_FOREIGN_PREFIXES)
+        name: value for name, value in os.environ.items() if name not in hidden and not name.startswith(prefixes)
     }
     return {
         **inherited,

@@ -30,6 +30,7 @@ _ERRNO_REASONS = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission was denied",
     errno.EPERM: "permission was denied",
+    errno.EEXIST: "a file of that name is in the way",
     errno.ENOTDIR: "a part of the path is a file, not a directory",
     errno.ENAMETOOLONG: "the path is too long",
 }

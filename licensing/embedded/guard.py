@@ -254,6 +254,8 @@ class Guard:
                 self._wait(deadline - time.monotonic())
             if self._status is not None:
                 return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self._program, signal.SIGKILL)
 
     def _end_stragglers(self) -> None:
         """End whatever the program left behind: asked once, then killed until no child is left."""

@@ -180,7 +180,12 @@ class Quickstart:
 
     def _check_running(self, stop: Stop) -> int:
         """`--check` against the server that runs on this data directory already."""
-        base_url = (self._instance.run / "base_url").read_text(encoding="utf-8")
+        try:
+            base_url = (self._instance.run / "base_url").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise EmbeddedError(
+                f"The server on {self._instance.root} is still starting for the first time; try again in a moment."
+            ) from None
         server = Server(
             self._instance,
             port=self._options.port,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.licensing.embedded.processes import Holder
+from tests.licensing.embedded.processes import Holder, homes
 
 
 @pytest.fixture
@@ -30,15 +27,6 @@ def hold() -> Iterator[Callable[..., Holder]]:
 
 @pytest.fixture
 def home_of() -> Iterator[Callable[[int], Path]]:
-    """A folder that belongs to a user and that this user can reach: pytest's own are closed to others."""
-    homes: list[Path] = []
-
-    def make(uid: int) -> Path:
-        homes.append(Path(tempfile.mkdtemp(prefix="keywright-home-")))
-        homes[-1].chmod(0o755)
-        os.chown(homes[-1], uid, uid)
-        return homes[-1]
-
-    yield make
-    for home in homes:
-        shutil.rmtree(home)
+    """A folder that belongs to a user and that this user can reach."""
+    with homes() as make:
+        yield make

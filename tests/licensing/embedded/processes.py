@@ -11,8 +11,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,24 @@ def processes_of(data_dir: Path) -> list[str]:
         if state != b"Z" and any(needle in text or (mark is not None and mark in text) for text in texts):
             found.append(f"{entry.name} {texts[0].replace(bytes(1), b' ').decode(errors='replace')}")
     return found
+
+
+@contextlib.contextmanager
+def homes() -> Iterator[Callable[[int], Path]]:
+    """Make folders that belong to a user and that this user can reach: pytest's own are closed to others."""
+    made: list[Path] = []
+
+    def make(uid: int) -> Path:
+        made.append(Path(tempfile.mkdtemp(prefix="keywright-home-")))
+        made[-1].chmod(0o755)
+        os.chown(made[-1], uid, uid)
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for folder in made:
+            shutil.rmtree(folder)
 
 
 class Holder:
