@@ -31,6 +31,8 @@ class Installation(models.Model):
     first_seen_at = models.DateTimeField(db_default=Now())
     last_seen_at = models.DateTimeField(db_default=Now())
     last_seen_from = models.GenericIPAddressField(null=True)
+    previous_seen_from = models.GenericIPAddressField(null=True, help_text="The address before that one.")
+    previous_seen_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True, help_text="No lease handed out ends later than this.")
     released_at = models.DateTimeField(null=True)
     released_reason = models.CharField(max_length=32, blank=True)
@@ -51,6 +53,9 @@ class Installation(models.Model):
                 condition=models.Q(released_at__isnull=True),
             ),
             models.Index(fields=["customer", "-last_seen_at"], name="installation_newest"),
+            models.Index(
+                fields=["last_seen_at"], name="installation_silent", condition=models.Q(released_at__isnull=True)
+            ),
         ]
 
     def __str__(self) -> str:

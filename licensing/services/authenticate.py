@@ -44,6 +44,7 @@ from licensing.services.minting import answer, lease_end
 from licensing.services.outcome import Denied, Granted, Outcome
 from licensing.services.proofs import SentRequest, check_proof
 from licensing.services.remember import remember_authenticated
+from licensing.services.seen import note_served
 from licensing.services.state import State
 
 
@@ -91,6 +92,7 @@ def authenticate(*, asked: AuthenticateAsked, caller: Caller, sent: SentRequest,
         lease_end=lease_end(facts, grant),
         kept_until=known.installation.lease_until if known.installation else None,
     )
+    note_served(facts=facts, installation_id=place.installation_id, endpoint="authenticate")
     return Granted(body, headers)
 
 

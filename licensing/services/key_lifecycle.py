@@ -65,14 +65,21 @@ def maintain(*, actor: Actor, now: datetime) -> None:
         _publish_if_due(now)
 
 
-def rotate(*, purpose: str, emergency: bool, actor: Actor, now: datetime) -> SigningKey:
+def rotate(
+    *, purpose: str, emergency: bool, actor: Actor, now: datetime, leaving: str | None = None
+) -> SigningKey | None:
     """Start a rotation: a new pending key, published now and active after the lead.
 
     In an emergency the new key takes over at once and the old one is believed no more: whatever it signed is refused
     from this commit on, and plugins authenticate anew.
+
+    With `leaving`, only if the key of that `kid` is still the active one; else None. So an order that is delivered
+    twice rotates once.
     """
     with transaction.atomic():
         _lock()
+        if leaving is not None and not _is_active(leaving, purpose):
+            return None
         key = _pending(purpose) or _create_key(purpose, actor)
         if emergency:
             SigningKey.objects.filter(
@@ -107,6 +114,10 @@ def certificate_identity(certificate_id: str) -> str:
 def _lock() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", list(_LOCK))
+
+
+def _is_active(kid: str, purpose: str) -> bool:
+    return SigningKey.objects.filter(kid=kid, purpose=purpose, state=SigningKey.State.ACTIVE).exists()
 
 
 def _pending(purpose: str) -> SigningKey | None:

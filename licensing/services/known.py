@@ -20,6 +20,10 @@ SELECT b.id, extract(epoch FROM b.expires_at)::float8, i.id, i.released_at IS NU
    AND i.fingerprint = %(fingerprint)s
 """
 
+_BUILD_SQL: Final = """
+SELECT id, extract(epoch FROM expires_at)::float8 FROM build_credential WHERE id = %s AND customer_id = %s
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class KnownInstallation:
@@ -58,3 +62,11 @@ def look_up(machine: Machine, signature: bytes | None) -> Known:
         Build(build_id, build_expires) if build_id else None,
         KnownInstallation(installation_id, is_active, lease_until) if installation_id else None,
     )
+
+
+def find_build(build_id: str, *, customer_id: str) -> Build | None:
+    """The build that a token names, as it is now; None where it is gone."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BUILD_SQL, [build_id, customer_id])
+        row = cursor.fetchone()
+    return Build(*row) if row else None

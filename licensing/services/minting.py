@@ -1,5 +1,6 @@
 """Turning a positive verdict into a token, an offline lease and the answer that carries them (DESIGN §5 and §6)."""
 
+import math
 import random
 from typing import Any
 
@@ -21,11 +22,14 @@ PRIVATE_REGISTRY_FEATURE = "private_repository"
 
 
 def lease_end(facts: Facts, grant: Grant) -> int | None:
-    """When the lease handed out now ends: as the plugin's policy says, and within what is paid for; None for none."""
+    """When the lease handed out now ends, or None for none.
+
+    As the plugin's policy says, within what is paid for, and no later than the build it was handed to.
+    """
     plugin = facts.plugin
     if plugin is None or plugin.lease_seconds == 0:
         return None
-    end = int(min(facts.now + plugin.lease_seconds, grant.access_until))
+    end = int(min(facts.now + plugin.lease_seconds, grant.access_until, _build_end(facts)))
     return end if end > int(facts.now) else None
 
 
@@ -77,11 +81,14 @@ def _private_plugins(customer: CustomerSnapshot, facts: Facts) -> list[str]:
 
 
 def _token_end(facts: Facts, grant: Grant) -> int:
-    end = min(int(facts.now) + settings.TOKEN_TTL_SECONDS, int(grant.access_until))
-    if facts.build is not None and facts.build.expires_at is not None:
-        end = min(end, int(facts.build.expires_at))
+    end = int(min(int(facts.now) + settings.TOKEN_TTL_SECONDS, grant.access_until, _build_end(facts)))
     # An end within this very second still makes a token, good for no second more.
     return max(end, int(facts.now) + 1)
+
+
+def _build_end(facts: Facts) -> float:
+    build = facts.build
+    return math.inf if build is None or build.expires_at is None else build.expires_at
 
 
 def _token(

@@ -1,7 +1,8 @@
 """From a presented plugin token to facts the rules can judge: validate, refresh and deactivate begin here."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import msgspec
 from django.conf import settings
 
 from licensing.core.actor import Actor
@@ -12,6 +13,7 @@ from licensing.rules.pipeline import Build, Facts
 from licensing.rules.snapshot import CustomerSnapshot
 from licensing.rules.tokens import Token, judge_token
 from licensing.services.authenticate import Caller, is_proof_required
+from licensing.services.known import find_build
 from licensing.services.proofs import SentRequest, check_proof
 from licensing.services.seen_tokens import verified_token
 from licensing.services.signing_keys import verifying_keys
@@ -72,6 +74,18 @@ def judge(presented: Presented, *, plugin_name: str, sent: SentRequest, caller: 
         now=facts.now,
     )
     return refusal or verdict
+
+
+def with_build_as_it_is(presented: Presented) -> Presented:
+    """Look the token's build up, for whoever mints anew: the token was cut to the build's end, its successor is not.
+
+    Validate has no need of it: a token that its build has outlived has expired itself.
+    """
+    token, facts = presented.token, presented.facts
+    if token.build_id is None:
+        return presented
+    build = find_build(token.build_id, customer_id=token.customer_id)
+    return replace(presented, facts=msgspec.structs.replace(facts, build=build))
 
 
 def _actor(token: Token, customer: CustomerSnapshot, caller: Caller) -> Actor:

@@ -11,9 +11,10 @@ from licensing.services.authenticate import Caller, refuse
 from licensing.services.installations import Place
 from licensing.services.minting import answer, lease_end
 from licensing.services.outcome import Denied, Granted, Outcome
-from licensing.services.plugin_tokens import judge, open_token
+from licensing.services.plugin_tokens import judge, open_token, with_build_as_it_is
 from licensing.services.proofs import SentRequest
 from licensing.services.remember import remember_lease
+from licensing.services.seen import note_served
 from licensing.services.state import State
 
 
@@ -30,8 +31,13 @@ def refresh(*, asked: RefreshAsked, caller: Caller, sent: SentRequest, state: St
     if isinstance(presented, Verdict):
         limits.note_bad_token(presented, caller.address)
         return Denied(presented)
+    headers = limits.take(
+        installation=presented.token.installation_id,
+        customer=presented.facts.customer,
+        catalogue=presented.facts.catalogue,
+    )
+    presented = with_build_as_it_is(presented)
     token, facts = presented.token, presented.facts
-    headers = limits.take(installation=token.installation_id, customer=facts.customer, catalogue=facts.catalogue)
     verdict = judge(presented, plugin_name=token.plugin, sent=sent, caller=caller)
     if verdict.valid and now >= token.auth_time + settings.REAUTHENTICATION_SECONDS:
         verdict = deny(codes.REAUTHENTICATION_DUE)
@@ -43,4 +49,5 @@ def refresh(*, asked: RefreshAsked, caller: Caller, sent: SentRequest, state: St
     end = lease_end(facts, grant)
     if end is not None:
         remember_lease(installation_id=token.installation_id, lease_end=end)
+    note_served(facts=facts, installation_id=token.installation_id, endpoint="refresh")
     return Granted(body, headers)

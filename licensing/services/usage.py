@@ -5,36 +5,30 @@ a quota exactly. Every ten seconds what was counted moves to PostgreSQL, which i
 should Valkey lose it. While Valkey is away quotas fail open: batches are counted in PostgreSQL directly.
 """
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
 
 import msgspec
-import redis
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Sum
 
 from licensing.core.clock import from_epoch, rfc3339
 from licensing.core.valkey import Script, ValkeyAway, valkey
-from licensing.models import UsageBatch, UsageDay, UsageFlush
+from licensing.models import UsageBatch, UsageDay
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
 from licensing.rules.grants import grant_for
 from licensing.services import limits
 from licensing.services.authenticate import Caller
+from licensing.services.counts import EVENT_PREFIX, PENDING, add_to_days, count_field
 from licensing.services.outcome import Denied, Granted, Outcome
 from licensing.services.plugin_tokens import judge, open_token
 from licensing.services.proofs import SentRequest
 from licensing.services.state import State
 
 MAX_EVENTS: Final = 1000
-EVENT_PREFIX: Final = "event:"
-REQUEST_PREFIX: Final = "request:"
-_PENDING: Final = "usage:pending"
-_FLUSHING: Final = "usage:flushing:"
-_SEPARATOR: Final = "\x1f"
 _BATCH_SECONDS: Final = 26 * 3600
 _DAY_SECONDS: Final = 50 * 3600
 
@@ -129,55 +123,14 @@ def count_batch(*, day: Day, batch_id: str, totals: Mapping[str, int], quota: in
         return True, _count_in_database(day, batch_id, totals)
 
 
-def add_counts(counts: Mapping[tuple[str, str, str, date], int]) -> None:
-    """Add counts by (customer, plugin, measure, day) to what is flushed next.
-
-    Raises:
-        ValkeyAway: nothing was added; the caller keeps them.
-    """
-
-    def add(client: redis.Redis) -> None:
-        pipeline = client.pipeline(transaction=True)
-        for key, count in counts.items():
-            pipeline.hincrby(_PENDING, _field(*key), count)
-        pipeline.execute()
-
-    if counts:
-        valkey().run(add)
-
-
-def flush_usage() -> int:
-    """Move what was counted to PostgreSQL; returns the number of counts moved. Safe to run twice and at once.
-
-    A portion is set aside under an id of its own, added in one transaction with that id, then removed. Whoever dies
-    in between leaves a portion that the next run finds, and the id tells whether it was added.
-
-    Raises:
-        ValkeyAway: try again later; nothing is lost by that.
-    """
-    valkey().run(_set_aside)
-    moved = 0
-    for name in valkey().run(lambda client: [key.decode() for key in client.scan_iter(match=f"{_FLUSHING}*")]):
-        portion = valkey().run(lambda client, name=name: client.hgetall(name))
-        moved += _add_portion(name.removeprefix(_FLUSHING), portion)
-        valkey().run(lambda client, name=name: client.delete(name))
-    return moved
-
-
-def purge_usage_marks(*, now: datetime) -> None:
-    """Forget ids of portions and batches that nobody can bring again."""
-    UsageFlush.objects.filter(flushed_at__lt=now - timedelta(days=7)).delete()
-    UsageBatch.objects.filter(taken_at__lt=now - timedelta(days=2)).delete()
-
-
 def _count(day: Day, batch_id: str, totals: Mapping[str, int], quota: int, *, begin_with: str) -> tuple[int, int]:
     name = f"{day.customer_id}:{day.plugin}:{day.day.isoformat()}"
     pairs: list[str | int] = []
     for measure, count in totals.items():
-        pairs += [_field(day.customer_id, day.plugin, measure, day.day), count]
+        pairs += [count_field(day.customer_id, day.plugin, measure, day.day), count]
     outcome, used = valkey().run_script(
         _COUNT,
-        [f"usage:day:{name}", f"usage:batch:{day.customer_id}:{day.plugin}:{batch_id}", _PENDING],
+        [f"usage:day:{name}", f"usage:batch:{day.customer_id}:{day.plugin}:{batch_id}", PENDING],
         [sum(totals.values()), quota, begin_with, _DAY_SECONDS, _BATCH_SECONDS, *pairs],
     )
     return int(outcome), int(used)
@@ -194,46 +147,5 @@ def _count_in_database(day: Day, batch_id: str, totals: Mapping[str, int]) -> in
     with transaction.atomic():
         _, is_new = UsageBatch.objects.get_or_create(customer_id=day.customer_id, batch_id=f"{day.plugin}:{batch_id}")
         if is_new:
-            _upsert({(day.customer_id, day.plugin, measure, day.day): count for measure, count in totals.items()})
+            add_to_days({(day.customer_id, day.plugin, measure, day.day): count for measure, count in totals.items()})
         return _stored(day)
-
-
-def _field(customer_id: str, plugin: str, measure: str, day: date) -> str:
-    return _SEPARATOR.join((customer_id, plugin, measure, day.isoformat()))
-
-
-def _set_aside(client: redis.Redis) -> None:
-    # RENAME of what is not there is an error, and means that there is nothing to do.
-    try:
-        client.rename(_PENDING, f"{_FLUSHING}{secrets.token_hex(16)}")
-    except redis.ResponseError:
-        return
-
-
-def _add_portion(portion_id: str, portion: Mapping[bytes, bytes]) -> int:
-    counts: dict[tuple[str, str, str, date], int] = {}
-    for field, count in portion.items():
-        customer_id, plugin, measure, day = field.decode().split(_SEPARATOR)
-        counts[customer_id, plugin, measure, date.fromisoformat(day)] = int(count)
-    with transaction.atomic():
-        _, is_new = UsageFlush.objects.get_or_create(pk=portion_id)
-        if is_new:
-            _upsert(counts)
-    return len(counts) if is_new else 0
-
-
-def _upsert(counts: Mapping[tuple[str, str, str, date], int]) -> None:
-    """Add to the days' rows, in one order for all, so that two flushes cannot wait for each other crosswise."""
-    rows = sorted((*key, count) for key, count in counts.items())
-    if not rows:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO usage_day (customer_id, plugin_name, measure, day, count)"
-            " SELECT c.id, u.plugin, u.measure, u.day, u.count"
-            " FROM unnest(%s::text[], %s::text[], %s::text[], %s::date[], %s::bigint[])"
-            " AS u (customer, plugin, measure, day, count) JOIN customer c ON c.id = u.customer"
-            " ON CONFLICT (customer_id, day, plugin_name, measure)"
-            " DO UPDATE SET count = usage_day.count + excluded.count",
-            [list(column) for column in zip(*rows, strict=True)],
-        )

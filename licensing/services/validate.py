@@ -13,6 +13,7 @@ from licensing.services.minting import next_refresh
 from licensing.services.outcome import Granted
 from licensing.services.plugin_tokens import Presented, judge, open_token
 from licensing.services.proofs import SentRequest
+from licensing.services.seen import note_served
 from licensing.services.state import State
 
 
@@ -29,7 +30,10 @@ def validate(*, asked: ValidateAsked, caller: Caller, sent: SentRequest, state: 
     token, facts = presented.token, presented.facts
     headers = limits.take(installation=token.installation_id, customer=facts.customer, catalogue=facts.catalogue)
     verdict = judge(presented, plugin_name=asked.plugin_name, sent=sent, caller=caller)
-    return Granted(_positive(presented) if verdict.valid else _negative(presented, verdict), headers)
+    if not verdict.valid:
+        return Granted(_negative(presented, verdict), headers)
+    note_served(facts=facts, installation_id=token.installation_id, endpoint="validate")
+    return Granted(_positive(presented), headers)
 
 
 def _negative(presented: Presented, verdict: Verdict) -> dict[str, Any]:

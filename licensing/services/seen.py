@@ -1,0 +1,224 @@
+"""Last seen, and requests served: gathered in memory, written every ten seconds, never once a request (DESIGN §10).
+
+A process that dies loses one interval of it; nothing that decides rests on it but the culling of installations that
+were silent for weeks. A fingerprint that is seen from one address, then another, then the first again, all within a
+quarter of an hour, runs in two places at once: it is marked as a possible clone. (Somebody who moves goes there and
+does not come back at once.)
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, NamedTuple
+
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from licensing.core.actor import system
+from licensing.core.valkey import ValkeyAway
+from licensing.models import Installation
+from licensing.rules.pipeline import Facts
+from licensing.services.counts import REQUEST_PREFIX, add_counts
+from licensing.services.installations import release_installation
+
+log = structlog.get_logger(__name__)
+
+FLUSH_SECONDS: Final = 10.0
+GRANULARITY: Final = timedelta(minutes=4)
+TOGETHER: Final = timedelta(minutes=15)
+_MAX_WAITING: Final = 200_000
+_ROWS_A_STATEMENT: Final = 2000
+_CULL_AT_ONCE: Final = 500
+
+_WRITE_SQL: Final = """
+UPDATE installation i
+   SET last_seen_at = greatest(i.last_seen_at, s.at),
+       version = CASE WHEN s.version <> '' THEN s.version ELSE i.version END,
+       last_seen_from = s.address,
+       previous_seen_from = CASE WHEN i.last_seen_from <> s.address THEN i.last_seen_from
+                                 ELSE i.previous_seen_from END,
+       previous_seen_at = CASE WHEN i.last_seen_from <> s.address THEN i.last_seen_at ELSE i.previous_seen_at END,
+       possible_clone_at = CASE WHEN i.last_seen_from <> s.address AND i.previous_seen_from = s.address
+                                 AND i.previous_seen_at > s.at - %(together)s AND NOT i.is_anonymous
+                                THEN s.at ELSE i.possible_clone_at END
+  FROM unnest(%(ids)s::text[], %(times)s::timestamptz[], %(addresses)s::inet[], %(versions)s::text[])
+    AS s (id, at, address, version)
+ WHERE i.id = s.id AND i.released_at IS NULL
+   AND (i.last_seen_at < s.at - %(granularity)s OR i.last_seen_from IS DISTINCT FROM s.address
+        OR (s.version <> '' AND i.version <> s.version))
+"""
+
+
+class Sighting(NamedTuple):
+    """When and where from an installation was last heard of; `at` in Unix seconds."""
+
+    at: float
+    address: str
+    version: str
+
+
+class Recorder:
+    """What this process has seen since the last flush. `flush` is called by the process's flusher alone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sightings: dict[tuple[str, str], Sighting] = {}
+        self._served: dict[tuple[str, str, str, date], int] = {}
+        self._keys: dict[str, tuple[float, str]] = {}
+
+    def saw(self, *, installation_id: str, address: str, version: str, now: float) -> None:
+        """An installation was served; one entry for each address it came from."""
+        with self._lock:
+            if len(self._sightings) < _MAX_WAITING:
+                self._sightings[installation_id, address] = Sighting(now, address, version)
+
+    def served(self, *, customer_id: str, plugin: str, endpoint: str, now: float) -> None:
+        """A request was answered with yes."""
+        key = (customer_id, plugin, REQUEST_PREFIX + endpoint, datetime.fromtimestamp(now, UTC).date())
+        with self._lock:
+            self._served[key] = self._served.get(key, 0) + 1
+
+    def key_used(self, *, key_id: str, address: str, now: float) -> None:
+        """An API key was presented and good."""
+        with self._lock:
+            if len(self._keys) < _MAX_WAITING:
+                self._keys[key_id] = (now, address)
+
+    def flush(self) -> None:
+        """Write what was gathered. What cannot be counted now waits for the next time."""
+        with self._lock:
+            sightings, self._sightings = self._sightings, {}
+            served, self._served = self._served, {}
+            keys, self._keys = self._keys, {}
+        try:
+            add_counts(served)
+        except ValkeyAway:
+            self._put_back(served)
+        write_sightings([(installation_id, seen) for (installation_id, _), seen in sightings.items()])
+        write_key_uses(keys)
+
+    def _put_back(self, served: dict[tuple[str, str, str, date], int]) -> None:
+        with self._lock:
+            for key, count in served.items():
+                if key in self._served or len(self._served) < _MAX_WAITING:
+                    self._served[key] = self._served.get(key, 0) + count
+
+
+def write_sightings(sightings: list[tuple[str, Sighting]]) -> None:
+    """Write sightings in the order in which they happened, a few thousand rows a statement."""
+    ordered = sorted(sightings, key=lambda each: each[1].at)
+    while ordered:
+        # An UPDATE ... FROM takes one row for each id, so an id's second address waits for the next statement.
+        portion: dict[str, Sighting] = {}
+        rest: list[tuple[str, Sighting]] = []
+        for installation_id, seen in ordered:
+            if installation_id in portion or len(portion) >= _ROWS_A_STATEMENT:
+                rest.append((installation_id, seen))
+            else:
+                portion[installation_id] = seen
+        _write(portion)
+        ordered = rest
+
+
+def write_key_uses(keys: dict[str, tuple[float, str]]) -> None:
+    """Write when keys were last used; a key that is gone meanwhile is passed over."""
+    rows = sorted(keys.items())
+    for start in range(0, len(rows), _ROWS_A_STATEMENT):
+        portion = rows[start : start + _ROWS_A_STATEMENT]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO api_key_use (api_key_id, last_used_at, last_used_from)"
+                " SELECT k.id, u.at, u.address FROM unnest(%s::text[], %s::timestamptz[], %s::inet[])"
+                " AS u (id, at, address) JOIN api_key k ON k.id = u.id"
+                " ON CONFLICT (api_key_id) DO UPDATE SET last_used_at = excluded.last_used_at,"
+                " last_used_from = excluded.last_used_from WHERE api_key_use.last_used_at < excluded.last_used_at",
+                [
+                    [key_id for key_id, _ in portion],
+                    [datetime.fromtimestamp(at, UTC) for _, (at, _) in portion],
+                    [address for _, (_, address) in portion],
+                ],
+            )
+
+
+def cull_silent(*, silent_days: int, now: datetime) -> int:
+    """Release installations that have not been heard of for so long; returns how many. 0 days: never."""
+    if silent_days == 0:
+        return 0
+    silent = Installation.objects.filter(released_at=None, last_seen_at__lt=now - timedelta(days=silent_days)).order_by(
+        "pk"
+    )[:_CULL_AT_ONCE]
+    culled = 0
+    for installation in silent:
+        release_installation(installation=installation, reason="silent", confirmed=False, actor=system("cull"), now=now)
+        culled += 1
+    return culled
+
+
+def _write(portion: dict[str, Sighting]) -> None:
+    rows = sorted(portion.items())  # one order for all processes: no deadlock
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _WRITE_SQL,
+            {
+                "ids": [installation_id for installation_id, _ in rows],
+                "times": [datetime.fromtimestamp(seen.at, UTC) for _, seen in rows],
+                "addresses": [seen.address for _, seen in rows],
+                "versions": [seen.version for _, seen in rows],
+                "granularity": GRANULARITY,
+                "together": TOGETHER,
+            },
+        )
+
+
+class Flusher:
+    """The thread that calls what has to be done every ten seconds in this process."""
+
+    def __init__(self, actions: list[Callable[[], None]], *, interval_seconds: float = FLUSH_SECONDS) -> None:
+        self._actions = actions
+        self._interval = interval_seconds
+        self._pid = 0
+        self._lock = threading.Lock()
+
+    def ensure_started(self) -> None:
+        """Start the thread if this process has none; cheap enough for every request."""
+        if self._pid == os.getpid():
+            return
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                threading.Thread(target=self._run, name="keywright-flusher", daemon=True).start()
+
+    def run_once(self) -> None:
+        """Call every action; one that fails is logged and keeps none of the others from its turn."""
+        for action in self._actions:
+            try:
+                action()
+            except Exception as exc:  # noqa: BLE001  the thread must outlive any outage
+                log.warning("flush.failed", error_type=type(exc).__name__)
+            finally:
+                connection.close()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(self._interval)
+            self.run_once()
+
+
+recorder = Recorder()
+flusher = Flusher([recorder.flush])
+
+
+def note_served(*, facts: Facts, installation_id: str, endpoint: str) -> None:
+    """Remember, in memory, that an installation was answered with yes."""
+    if settings.ROLE != "web":
+        return  # a command or a test has no flusher
+    recorder.saw(
+        installation_id=installation_id, address=facts.source_address, version=facts.plugin_version, now=facts.now
+    )
+    recorder.served(customer_id=facts.customer.id, plugin=facts.plugin_name, endpoint=endpoint, now=facts.now)
+    if endpoint == "authenticate" and facts.key is not None:
+        recorder.key_used(key_id=facts.key.id, address=facts.source_address, now=facts.now)
+    flusher.ensure_started()
