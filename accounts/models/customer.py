@@ -2,11 +2,14 @@
 
 from typing import ClassVar
 
+from django.contrib.postgres.indexes import OpClass
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 
 CUSTOMER_ID_PATTERN = r"^[a-z][a-z0-9_]{2,62}$"
+# What changes are notified under that concern no one customer (licensing.snapshots.protocol).
+RESERVED_IDS = ("all", "catalogue")
 
 
 class Customer(models.Model):
@@ -27,8 +30,15 @@ class Customer(models.Model):
 
     class Meta:
         db_table = "customer"
+        indexes: ClassVar = [
+            models.Index(fields=["created_at", "id"], name="customer_oldest"),
+            # Finding customers by how their name starts, in whatever case.
+            models.Index(OpClass(Upper("name"), name="text_pattern_ops"), name="customer_name_start"),
+            models.Index(fields=["id"], name="customer_suspended", condition=models.Q(suspended_at__isnull=False)),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=models.Q(id__regex=CUSTOMER_ID_PATTERN), name="customer_id_shape"),
+            models.CheckConstraint(condition=~models.Q(id__in=RESERVED_IDS), name="customer_id_not_reserved"),
         ]
 
     def __str__(self) -> str:

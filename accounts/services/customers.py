@@ -8,6 +8,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from accounts.models import CUSTOMER_ID_PATTERN, Customer, RetiredCustomerId
+from accounts.models.customer import RESERVED_IDS
 from licensing.core import audit, outbox
 from licensing.core.actor import Actor
 from licensing.core.errors import Conflict, InvalidValue
@@ -29,6 +30,8 @@ def create_customer(
     """
     if not re.fullmatch(CUSTOMER_ID_PATTERN.strip("^$"), customer_id):
         raise InvalidValue("id: lower-case letters, digits and _, 3 to 63, a letter first.", field="id")
+    if customer_id in RESERVED_IDS:
+        raise InvalidValue("id: this word is reserved.", field="id")
     if not name.strip():
         raise InvalidValue("name: give the customer a name.", field="name")
     with transaction.atomic():

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0002_usage'),
+        ('accounts', '0002_invitation'),
         ('licensing', '0002_change_triggers'),
     ]
 
