@@ -99,6 +99,10 @@ func (a *agent) snapshot() *snapshot {
 func (a *agent) ask(ctx context.Context) (time.Duration, error) {
 	a.retryAfter = 0
 	wait, err := a.exchange(ctx)
+	if needsAuthentication(err) {
+		// A verdict on a token, where the API key was shown: nothing that we know how to read.
+		err = refuse(ReasonNotAnAnswer, "the server answered an API key with a token's code")
+	}
 	if refused := new(no); errors.As(err, &refused) {
 		a.hearNo(refused)
 		return 0, err
@@ -124,12 +128,7 @@ func (a *agent) exchange(ctx context.Context) (time.Duration, error) {
 			return wait, err
 		}
 	}
-	wait, err := a.authenticate(ctx)
-	if needsAuthentication(err) {
-		// A verdict on a token, where no token was shown: nothing that we know how to read.
-		return 0, refuse(ReasonNotAnAnswer, "the server answered authenticate with a token's code")
-	}
-	return wait, err
+	return a.authenticate(ctx)
 }
 
 func (a *agent) canRefresh() bool {

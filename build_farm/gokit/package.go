@@ -86,14 +86,17 @@ func readPackageFiles(directory string) (map[string][]byte, error) {
 
 // readBounded reads a whole regular file that may be at most limit bytes.
 func readBounded(path string, limit int64) ([]byte, error) {
+	// Before it is opened: opening a named pipe would wait for a writer.
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
 	contents, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return nil, err

@@ -56,7 +56,11 @@ func ownClient(client *http.Client) *http.Client {
 		own = *client
 	}
 	if own.Transport == nil {
-		standard := http.DefaultTransport.(*http.Transport).Clone()
+		// Not http.DefaultTransport, which the host may have replaced by anything.
+		standard := &http.Transport{
+			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 2,
+			IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: requestTimeout,
+		}
 		standard.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		standard.ResponseHeaderTimeout = requestTimeout
 		own.Transport = standard
