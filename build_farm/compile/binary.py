@@ -88,6 +88,8 @@ def compile_plugin(request: CompileRequest) -> CompiledBinary:
         )
         result = run_sandboxed(spec, build_command(request.tree))
         raise_if_failed(result, request.tree)
+        if not os.fstat(descriptor).st_size:
+            raise CompileFailed("the compiler wrote no binary", log=result.log, result=result)
         sha256, size = _take_output(descriptor, request.destination)
     finally:
         os.close(descriptor)

@@ -38,9 +38,8 @@ def lay_out_source(source: ReleaseSource, kit: GoKit) -> SourceTree:
     if folder.exists():
         shutil.rmtree(folder)
     for name, content in kit.files.items():
-        path = folder / name
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _write(path, content)
+        _make_folders(source.root, (folder / name).parent)
+        _write(folder / name, content)
     _write(vendor / "modules.txt", _modules_txt(vendor / "modules.txt", kit).encode())
     _write(source.root / "go.mod", _go_mod(source.module, kit).encode())
     _write(source.root / source.manifest.package / GENERATED_FILE, b"")
@@ -50,6 +49,16 @@ def lay_out_source(source: ReleaseSource, kit: GoKit) -> SourceTree:
         module_path=source.module.path,
         digest=_digest(source.root),
     )
+
+
+def _make_folders(root: Path, folder: Path) -> None:
+    """Make `folder` below `root`, open to the slots' uids whatever the umask."""
+    path = root
+    for part in folder.relative_to(root).parts:
+        path /= part
+        if not path.exists():
+            path.mkdir()
+            path.chmod(0o755)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -96,13 +105,16 @@ def _digest(root: Path) -> str:
     digest = hashlib.sha256()
     for folder, folders, names in os.walk(root):
         folders.sort()
-        for name in sorted([*names, *(entry for entry in folders if (Path(folder) / entry).is_symlink())]):
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        for name in sorted([*names, *links]):
             path = Path(folder) / name
-            digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
-            digest.update(f"link {path.readlink()}".encode() if path.is_symlink() else _file_digest(path))
+            # Names hold no line breaks (sources.names), so no two trees give the same lines.
+            digest.update(f"{_content(path)} {path.relative_to(root).as_posix()}\n".encode())
     return digest.hexdigest()
 
 
-def _file_digest(path: Path) -> bytes:
+def _content(path: Path) -> str:
+    if path.is_symlink():
+        return f"link:{hashlib.sha256(os.fsencode(path.readlink())).hexdigest()}"
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+        return f"file:{hashlib.file_digest(stream, 'sha256').hexdigest()}"

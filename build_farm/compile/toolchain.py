@@ -23,10 +23,11 @@ def find_toolchain(injected: Path | None = None) -> GoToolchain:
     Raises:
         SandboxUnavailable: there is none, or it is incomplete.
     """
-    root = injected or _in_wheel() or _on_path()
-    if root is None or not (root / "bin" / "go").is_file() or not (root / "VERSION").is_file():
-        raise SandboxUnavailable(f"no Go toolchain{f' at {injected}' if injected else ''}")
-    return GoToolchain(root=root.resolve(), version=(root / "VERSION").read_text().split("\n")[0].strip())
+    candidates = [injected] if injected else [_in_wheel(), _on_path()]
+    for root in candidates:
+        if root and (root / "bin" / "go").is_file() and (root / "VERSION").is_file():
+            return GoToolchain(root=root.resolve(), version=(root / "VERSION").read_text().split("\n")[0].strip())
+    raise SandboxUnavailable(f"no Go toolchain{f' at {injected}' if injected else ''}")
 
 
 def _in_wheel() -> Path | None:

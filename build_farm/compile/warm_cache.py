@@ -63,11 +63,18 @@ class WarmCache:
     def _empty(self) -> Path:
         self._make_folder()
         path = self.folder / _EMPTY_LAYER
-        path.mkdir(mode=0o755, exist_ok=True)
+        _make_folder(path)
         return path
 
     def _make_folder(self) -> None:
-        self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(self.folder)
+
+
+def _make_folder(folder: Path) -> None:
+    """A folder that the slots' uids can read, whatever the umask."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
 
 
 def base_key(*, toolchain: GoToolchain, target: str, kit_digest: str) -> str:
@@ -88,7 +95,7 @@ def _copy_ordinary_files(source: Path, destination: Path) -> None:
         for name in folders:
             # A link to a folder is among these, and is not walked into.
             if stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
-                (here / name).mkdir(mode=0o755)
+                _make_folder(here / name)
         for name in names:
             if not stat.S_ISREG(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
                 continue

@@ -58,8 +58,10 @@ class WarmUp:
 
     def _own_program(self, workplace: Path) -> SourceTree:
         root = workplace / "warm-up"
-        (root / "vendor").mkdir(parents=True, mode=0o755)
+        root.mkdir()
+        root.chmod(0o755)
         (root / "main.go").write_text("package main\n\nfunc main() {}\n")
+        (root / "main.go").chmod(0o644)
         go_mod = f"module keywright.dev/warm-up\n\ngo {self.kit.go_version}\n".encode()
         source = ReleaseSource(root=root, manifest=parse_manifest(_BASE_MANIFEST), module=parse_go_module(go_mod))
         return lay_out_source(source, self.kit)

@@ -33,7 +33,8 @@ def unpack_archive(archive: Path, destination: Path, limits: ArchiveLimits | Non
     limits = limits or ArchiveLimits()
     if archive.stat().st_size > limits.archive_bytes:
         raise SourceRefused(f"the archive is larger than {limits.archive_bytes} bytes")
-    destination.mkdir(mode=0o755)
+    destination.mkdir()
+    destination.chmod(0o755)  # whatever the umask: the slots' uids read it
     try:
         with archive.open("rb") as stream:
             _Unpacker(destination, limits).take_all(_members(archive, stream, limits))
@@ -120,7 +121,7 @@ class _Unpacker:
             if len(self._kinds) > self._limits.members:
                 raise SourceRefused(f"the archive has more than {self._limits.members} members")
             if kind is Kind.FOLDER:
-                (self._destination / path).mkdir(mode=0o755)
+                (self._destination / path).mkdir()
                 (self._destination / path).chmod(0o755)
             return
         other, other_kind = known

@@ -1,6 +1,7 @@
 """A real toolchain, the real kit, and one warm cache for every test of a machine."""
 
 import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from build_farm.sandbox import SandboxLimits, SlotPool
 from build_farm.sources import open_release_source
 
 REPOSITORY = Path(__file__).parents[3]
-HOST = "linux/amd64" if __import__("platform").machine() == "x86_64" else "linux/arm64"
+HOST = "linux/amd64" if os.uname().machine == "x86_64" else "linux/arm64"
 MIB = 1024 * 1024
 
 MAIN = """package main
@@ -42,6 +43,12 @@ func main() {
 	json.NewEncoder(os.Stdout).Encode([]string{EmbeddedCustomerID, EmbeddedCustomerName, EmbeddedSecretKey})
 }
 """
+
+
+@pytest.fixture(scope="session")
+def base_uid() -> int:
+    """Uids of this process's own: a slot is not free while another test run has processes under its uid."""
+    return 70_000 + os.getpid() % 1000 * 20 + 10
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +71,7 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def cache(place: Path, kit: GoKit, toolchain: GoToolchain) -> WarmCache:
+def cache(place: Path, kit: GoKit, toolchain: GoToolchain, base_uid: int) -> WarmCache:
     """Compiling the standard library takes half a minute, so its layer is kept from one session to the next.
 
     It is named by toolchain, target and kit, so that a layer of something else is never taken for it.
@@ -72,7 +79,7 @@ def cache(place: Path, kit: GoKit, toolchain: GoToolchain) -> WarmCache:
     folder = Path(tempfile.gettempdir()) / "keywright-test-cache"
     folder.mkdir(mode=0o755, exist_ok=True)
     cache = WarmCache(folder)
-    with (folder / "lock").open("w") as lock, SlotPool(place / "warm-up", count=1, base_uid=64800).take() as slot:
+    with (folder / "lock").open("w") as lock, SlotPool(place / "warm-up", count=1, base_uid=base_uid).take() as slot:
         fcntl.flock(lock, fcntl.LOCK_EX)
         workplace = place / "base"
         workplace.mkdir(mode=0o711)
@@ -156,8 +163,8 @@ class Farm:
 
 
 @pytest.fixture(scope="session")
-def farm(place: Path, kit: GoKit, toolchain: GoToolchain, cache: WarmCache) -> Farm:
-    return Farm(place, kit, toolchain, cache, SlotPool(place / "slots", count=1, base_uid=64810))
+def farm(place: Path, kit: GoKit, toolchain: GoToolchain, cache: WarmCache, base_uid: int) -> Farm:
+    return Farm(place, kit, toolchain, cache, SlotPool(place / "slots", count=1, base_uid=base_uid + 1))
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 """A real compiler makes a customer's binary: it runs, it is the same each time, it gives nothing away."""
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from build_farm.compile import (
     read_gokit,
 )
 from build_farm.sandbox import SlotPool
-from build_farm.sources import open_release_source
+from build_farm.sources import open_release_source, unpack_archive
 
 
 def run(binary: Path) -> list[str]:
@@ -89,12 +91,12 @@ def test_the_seeds_constants_are_all_there(make_constants: Any) -> None:
 
 
 def test_the_same_inputs_give_the_same_bytes_in_another_slot_and_another_folder(
-    farm: Any, good_tree: SourceTree, main_source: str
+    farm: Any, good_tree: SourceTree, main_source: str, base_uid: int
 ) -> None:
     again = farm.lay_out({"cmd/x/main.go": main_source})
     assert again.root != good_tree.root
     assert again.digest == good_tree.digest
-    other_pool = SlotPool(farm.place / "elsewhere" / "slots", count=1, base_uid=64820)
+    other_pool = SlotPool(farm.place / "elsewhere" / "slots", count=1, base_uid=base_uid + 2)
     (farm.place / "elsewhere").mkdir(mode=0o711)
     first, second = farm.compile(good_tree), farm.compile(again, pool=other_pool)
     assert first.result.uid != second.result.uid or not first.result.dropped_uid
@@ -112,7 +114,7 @@ def test_the_binary_names_no_path_user_or_environment_of_the_builder(
     content = compiled.path.read_bytes()
     for trace in (
         *(str(farm.place), str(good_tree.root), str(toolchain.root), "/slot-", "keywright-test-cache"),
-        *("environment-of-the-builder", "flag-of-the-builder", "/src/cmd/x", "/cache/", "64810", os.uname().nodename),
+        *("environment-of-the-builder", "flag-of-the-builder", "/src/cmd/x", "/cache/", os.uname().nodename),
     ):
         if len(trace) > 3:
             assert trace.encode() not in content, trace
@@ -187,3 +189,26 @@ def test_the_probe_runs_the_compiler_in_the_sandbox(farm: Any, toolchain: GoTool
         result = probe_compiler(slot=slot, toolchain=toolchain, settings=SandboxSettings())
     assert result.succeeded
     assert toolchain.version in result.log
+
+
+def test_a_server_with_a_private_umask_makes_what_the_slot_can_read(
+    farm: Any, main_source: str, good_tree: SourceTree
+) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for path in ("keywright.toml", "go.mod"):
+            archive.add(good_tree.root / path, f"x-1.0.0/{path}")
+        info = tarfile.TarInfo("x-1.0.0/cmd/x/main.go")
+        info.size = len(main_source)
+        archive.addfile(info, io.BytesIO(main_source.encode()))
+    stored = farm.fresh("archive")
+    stored.write_bytes(content.getvalue())
+    before = os.umask(0o077)
+    try:
+        unpack_archive(stored, farm.fresh("unpacked"))
+        unpacked = next(farm.place.glob("unpacked-*"))
+        tree = lay_out_source(open_release_source(unpacked), farm.kit)
+        assert run(farm.compile(tree).path)[0] == "cust_123"
+    finally:
+        os.umask(before)
+    assert tree.digest == good_tree.digest

@@ -84,6 +84,16 @@ def test_only_ordinary_files_are_adopted_and_they_become_the_servers(tmp_path: P
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["layer"]
 
 
+def test_a_private_umask_makes_no_private_layer(tmp_path: Path) -> None:
+    (tmp_path / "upper" / "00").mkdir(parents=True)
+    before = os.umask(0o077)
+    try:
+        WarmCache(tmp_path / "cache").adopt(tmp_path / "upper", "layer")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "cache").rglob("*")} == {0o755}
+
+
 def test_the_first_warm_up_to_finish_wins(tmp_path: Path) -> None:
     cache = WarmCache(tmp_path / "cache")
     for content in ("first", "second"):

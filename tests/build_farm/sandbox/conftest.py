@@ -1,5 +1,6 @@
 """A slot, and a way to run a few lines of Python inside the sandbox."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -24,9 +25,15 @@ def farm() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def base_uid() -> int:
+    """Uids of this process's own: a slot is not free while another test run has processes under its uid."""
+    return 70_000 + os.getpid() % 1000 * 20
+
+
 @pytest.fixture
-def slot(farm: Path) -> Iterator[BuildSlot]:
-    with SlotPool(farm / "slots", count=1).take() as taken:
+def slot(farm: Path, base_uid: int) -> Iterator[BuildSlot]:
+    with SlotPool(farm / "slots", count=1, base_uid=base_uid).take() as taken:
         (taken.folder / "scratch").mkdir()
         yield taken
 

@@ -262,8 +262,8 @@ def test_no_descriptor_is_inherited(run_python: RunPython, spec: SandboxSpec) ->
     assert result.log.strip() == "[0, 1, 2] secret"
 
 
-def test_two_slots_at_once_have_different_uids_and_do_not_see_each_other(farm: Path) -> None:
-    pool = SlotPool(farm / "pool", count=2)
+def test_two_slots_at_once_have_different_uids_and_do_not_see_each_other(farm: Path, base_uid: int) -> None:
+    pool = SlotPool(farm / "pool", count=2, base_uid=base_uid + 5)
     with pool.take() as first, pool.take() as second:
         assert first.number != second.number
         assert first.uid is None or first.uid != second.uid

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from build_farm.sandbox import BuildSlot, SandboxResult, SandboxSpec, SlotPool, SlotsBusy, Stop
+from build_farm.sandbox import SandboxResult, SandboxSpec, SlotPool, SlotsBusy, Stop
 from build_farm.sandbox.slots import has_processes
 
 RunPython = Callable[..., SandboxResult]
@@ -212,7 +212,9 @@ def test_a_hundred_megabytes_of_log_in_one_line_are_cut_and_cost_no_memory(run_p
     assert result.log.endswith("last line\n")
 
 
-def test_the_worker_being_killed_kills_the_sandbox(spec: SandboxSpec, farm: Path, tmp_path: Path) -> None:
+def test_the_worker_being_killed_kills_the_sandbox(
+    spec: SandboxSpec, farm: Path, tmp_path: Path, base_uid: int
+) -> None:
     script = tmp_path / "worker.py"
     script.write_text(
         textwrap.dedent(
@@ -220,8 +222,8 @@ def test_the_worker_being_killed_kills_the_sandbox(spec: SandboxSpec, farm: Path
             import sys
             from pathlib import Path, PurePosixPath
             from build_farm.sandbox import *
-            mounts = tuple(Mount(Path(p), PurePosixPath(p)) for p in sys.argv[2:])
-            with SlotPool(Path(sys.argv[1]), count=1).take() as slot:
+            mounts = tuple(Mount(Path(p), PurePosixPath(p)) for p in sys.argv[3:])
+            with SlotPool(Path(sys.argv[1]), count=1, base_uid=int(sys.argv[2])).take() as slot:
                 (slot.folder / "scratch").mkdir()
                 spec = SandboxSpec(slot=slot, scratch=slot.folder / "scratch", read_only=mounts)
                 print("started", flush=True)
@@ -232,7 +234,9 @@ def test_the_worker_being_killed_kills_the_sandbox(spec: SandboxSpec, farm: Path
     mounts = [str(mount.source) for mount in spec.read_only]
     environment = {"PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(
-        [sys.executable, str(script), str(farm / "pool"), *mounts], stdout=subprocess.PIPE, env=environment
+        [sys.executable, str(script), str(farm / "pool"), str(base_uid + 1), *mounts],
+        stdout=subprocess.PIPE,
+        env=environment,
     ) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == b"started\n"
@@ -240,7 +244,7 @@ def test_the_worker_being_killed_kills_the_sandbox(spec: SandboxSpec, farm: Path
         worker.kill()
     until(lambda: not sleepers())
     # The lock is free again, and the slot with it.
-    with SlotPool(farm / "pool", count=1).take() as again:
+    with SlotPool(farm / "pool", count=1, base_uid=base_uid + 1).take() as again:
         assert again.number == 0
 
 
@@ -262,8 +266,8 @@ def until(condition: Callable[[], bool]) -> None:
         sleep(0.02)
 
 
-def test_a_taken_slot_is_not_given_twice(farm: Path) -> None:
-    pool = SlotPool(farm / "pool", count=1)
+def test_a_taken_slot_is_not_given_twice(farm: Path, base_uid: int) -> None:
+    pool = SlotPool(farm / "pool", count=1, base_uid=base_uid + 2)
     with pool.take(), pytest.raises(SlotsBusy), pool.take():
         pass
     with pool.take() as slot:
@@ -271,20 +275,20 @@ def test_a_taken_slot_is_not_given_twice(farm: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has slots with uids of their own")
-def test_a_slot_whose_uid_still_has_processes_is_not_free(farm: Path) -> None:
-    pool = SlotPool(farm / "pool", count=1, base_uid=64900)
-    with subprocess.Popen(["/bin/sleep", "60"], user=64900, group=64900, extra_groups=[]) as leftover:
+def test_a_slot_whose_uid_still_has_processes_is_not_free(farm: Path, base_uid: int) -> None:
+    pool = SlotPool(farm / "pool", count=1, base_uid=base_uid + 3)
+    with subprocess.Popen(["/bin/sleep", "60"], user=base_uid + 3, group=base_uid + 3, extra_groups=[]) as leftover:
         try:
             with pytest.raises(SlotsBusy), pool.take():
                 pass
         finally:
             leftover.kill()
     with pool.take() as slot:
-        assert slot.uid == 64900
+        assert slot.uid == base_uid + 3
 
 
-def test_slots_folder_is_emptied_for_the_next_build(slot: BuildSlot, farm: Path) -> None:
-    pool = SlotPool(farm / "again", count=1)
+def test_slots_folder_is_emptied_for_the_next_build(farm: Path, base_uid: int) -> None:
+    pool = SlotPool(farm / "again", count=1, base_uid=base_uid + 4)
     with pool.take() as first:
         (first.folder / "left").write_text("over")
     with pool.take() as second:

@@ -12,7 +12,6 @@ import pytest
 from build_farm.sandbox.bubblewrap import find_bubblewrap
 
 SYSTEM_PYTHON = Path("/usr/bin/python3.11")
-UID = 64950
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become an ordinary user"),
@@ -21,9 +20,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def home() -> Iterator[Path]:
+def uid(base_uid: int) -> int:
+    return base_uid + 8
+
+
+@pytest.fixture
+def home(uid: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="keywright-user-", dir="/tmp") as name:
-        os.chown(name, UID, UID)
+        os.chown(name, uid, uid)
         yield Path(name)
 
 
@@ -43,8 +47,8 @@ def as_ordinary_user(home: Path, code: str) -> str:
     """
     done = subprocess.run(
         [str(SYSTEM_PYTHON), "-c", textwrap.dedent(script) + textwrap.indent(textwrap.dedent(code), "    ")],
-        user=UID,
-        group=UID,
+        user=home.stat().st_uid,
+        group=home.stat().st_gid,
         extra_groups=[],
         env={"PYTHONPATH": str(Path(__file__).parents[3])},
         cwd="/",
@@ -57,12 +61,12 @@ def as_ordinary_user(home: Path, code: str) -> str:
     return done.stdout
 
 
-def test_it_runs_under_the_servers_uid_and_reports_that(home: Path) -> None:
+def test_it_runs_under_the_servers_uid_and_reports_that(home: Path, uid: int) -> None:
     said = as_ordinary_user(
         home,
         """result = run("import os; print('uid', os.getuid())"); print(result.log, result.dropped_uid, slot.uid)""",
     )
-    assert said.split() == ["uid", str(UID), "False", "None"]
+    assert said.split() == ["uid", str(uid), "False", "None"]
 
 
 def test_its_own_private_files_are_not_visible_inside(home: Path) -> None:
