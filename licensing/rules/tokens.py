@@ -11,7 +11,6 @@ from licensing.rules.pipeline import (
     Facts,
     address_allowed,
     first_answer,
-    installation_not_quarantined,
     key_expired,
     scope_present,
 )
@@ -49,22 +48,15 @@ def is_revoked(token: Token, customer: CustomerSnapshot) -> bool:
 
 
 def judge_token(token: Token, facts: Facts, *, plugin_name: str) -> Verdict:
-    """Answer for a token: revoked, for another plugin, then everything that holds for a request with its key."""
+    """Answer for a token: revoked, for another plugin, then everything that holds for a request with its key.
+
+    The proof of its request comes next, and then its installation.
+    """
     if is_revoked(token, facts.customer):
         return deny(codes.TOKEN_REVOKED)
     if plugin_name != token.plugin:
         return deny(codes.PLUGIN_MISMATCH)
-    return first_answer(
-        (
-            key_expired,
-            scope_present,
-            address_allowed,
-            *CUSTOMER_RULES,
-            *PLUGIN_RULES,
-            installation_not_quarantined,
-        ),
-        facts,
-    )
+    return first_answer((key_expired, scope_present, address_allowed, *CUSTOMER_RULES, *PLUGIN_RULES), facts)
 
 
 def judge_entitlements(token: Token, facts: Facts) -> tuple[Verdict, Grant]:

@@ -9,7 +9,7 @@ from licensing.core.actor import Actor
 from licensing.crypto.tokens import TokenExpired, TokenInvalid
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
-from licensing.rules.pipeline import Build, Facts
+from licensing.rules.pipeline import Build, Facts, installation_not_quarantined
 from licensing.rules.snapshot import CustomerSnapshot
 from licensing.rules.tokens import Token, judge_token
 from licensing.services.authenticate import Caller, is_proof_required
@@ -61,7 +61,7 @@ def open_token(*, caller: Caller, state: State, now: float) -> Presented | Verdi
 
 
 def judge(presented: Presented, *, plugin_name: str, sent: SentRequest, caller: Caller) -> Verdict:
-    """All rules for a token, then the proof of its request."""
+    """All rules for a token, then the proof of its request, then whether its installation is in quarantine."""
     facts = presented.facts
     verdict = judge_token(presented.token, facts, plugin_name=plugin_name)
     if not verdict.valid:
@@ -73,7 +73,7 @@ def judge(presented: Presented, *, plugin_name: str, sent: SentRequest, caller: 
         is_required=is_proof_required(facts),
         now=facts.now,
     )
-    return refusal or verdict
+    return refusal or installation_not_quarantined(facts) or verdict
 
 
 def with_build_as_it_is(presented: Presented) -> Presented:
