@@ -52,6 +52,7 @@ class _Running:
     started_at: float
     failures: int = 0
     start_again_at: float = 0.0
+    was_ready: bool = False
 
 
 class Supervisor:
@@ -73,8 +74,13 @@ class Supervisor:
             rotate_log(child.program.log)
             process = GuardedProcess(child.program)
             self._running.append(_Running(child, process, time.monotonic()))
-        for running in self._running[-len(children) :]:
-            self._wait_until_ready(running)
+        started = self._running[-len(children) :]
+        while True:
+            # Every one of them each time: one that ended must not wait for the slowest to be noticed.
+            are_ready = [self._is_ready(running) for running in started]
+            if all(are_ready):
+                return
+            self._stop.pause(_POLL_SECONDS)
 
     def watch(self) -> None:
         """Keep every child running until asked to stop.
@@ -107,22 +113,22 @@ class Supervisor:
         """The children that run at this moment, by name."""
         return {running.child.name: running.process for running in self._running if running.process is not None}
 
-    def _wait_until_ready(self, running: _Running) -> None:
+    def _is_ready(self, running: _Running) -> bool:
         child, process = running.child, running.process
         if process is None:
-            return
-        deadline = running.started_at + child.ready_timeout_seconds
-        while child.is_ready is not None and not child.is_ready():
-            if process.poll() is not None:
-                raise child.explain(process)
-            if time.monotonic() > deadline:
-                raise EmbeddedError(
-                    f"{child.name} did not answer within {child.ready_timeout_seconds:.0f} s "
-                    f"(log: {child.program.log})."
-                )
-            self._stop.pause(_POLL_SECONDS)
+            return False
         if process.poll() is not None:
             raise child.explain(process)
+        if not running.was_ready and (child.is_ready is None or child.is_ready()):
+            # Asked again: the answer may have been somebody else's if ours has ended.
+            running.was_ready = process.poll() is None
+        if not running.was_ready and time.monotonic() - running.started_at > child.ready_timeout_seconds:
+            words = process.last_words()
+            raise EmbeddedError(
+                f"{child.name} did not answer within {child.ready_timeout_seconds:.0f} s "
+                f"(log: {child.program.log}){f': {words}' if words else '.'}"
+            )
+        return running.was_ready
 
     def _look_after(self, running: _Running, now: float) -> None:
         """Notice an end, and start again when its delay is over."""

@@ -101,6 +101,16 @@ def test_a_child_that_ends_before_it_is_ready_is_an_error_with_its_last_words(wa
         watched.supervisor.start(Child(program=program, is_ready=lambda: False))
 
 
+def test_one_that_ends_is_noticed_while_another_is_waited_for(watched: Watched, tmp_path: Path) -> None:
+    slow = Child(program=python(tmp_path, FOREVER, name="slow"), is_ready=lambda: False)
+    broken = Child(program=python(tmp_path, "import sys; sys.exit('out of paper')", name="broken"))
+
+    began = time.monotonic()
+    with pytest.raises(EmbeddedError, match=r"broken ended with code 1 .*out of paper"):
+        watched.supervisor.start(slow, broken)
+    assert time.monotonic() - began < 30
+
+
 def test_a_child_that_never_becomes_ready_is_an_error(watched: Watched, tmp_path: Path) -> None:
     child = Child(program=python(tmp_path, FOREVER), is_ready=lambda: False, ready_timeout_seconds=0.3)
 
