@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -15,8 +16,11 @@ import (
 const (
 	maximumBatchEvents = 500
 	maximumFeatures    = 2000
-	maximumCodeBytes   = 64
+	maximumEventCount  = 1_000_000_000
 )
+
+// One code that the server cannot read would make it refuse the whole batch.
+var featurePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
 // UsageEvent counts one kind of the plugin's own work.
 type UsageEvent struct {
@@ -47,7 +51,7 @@ func (u *usage) add(events []UsageEvent) error {
 	sums := map[string]int64{}
 	features := len(u.pending)
 	for _, event := range events {
-		if event.Count < 1 || event.Feature == "" || len(event.Feature) > maximumCodeBytes {
+		if event.Count < 1 || !featurePattern.MatchString(event.Feature) {
 			return refuse(ReasonOptionsInvalid, "a usage event needs a feature code and a positive count")
 		}
 		before, known := sums[event.Feature]
@@ -84,8 +88,11 @@ func (u *usage) next() (*batch, error) {
 		if len(made.Events) == maximumBatchEvents {
 			break
 		}
-		made.Events = append(made.Events, UsageEvent{Feature: feature, Count: u.pending[feature]})
-		delete(u.pending, feature)
+		count := min(u.pending[feature], maximumEventCount)
+		made.Events = append(made.Events, UsageEvent{Feature: feature, Count: count})
+		if u.pending[feature] -= count; u.pending[feature] == 0 {
+			delete(u.pending, feature)
+		}
 	}
 	u.sending = made
 	return made, nil

@@ -2,6 +2,7 @@ package keywright
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"net/http"
 	"strings"
@@ -169,7 +170,8 @@ func TestUsageThatIsNoneIsRefused(t *testing.T) {
 		"no feature":   {{Count: 1}},
 		"no count":     {{Feature: "a"}},
 		"negative":     {{Feature: "a", Count: -1}},
-		"long feature": {{Feature: strings.Repeat("a", 65), Count: 1}},
+		"long feature": {{Feature: strings.Repeat("a", 64), Count: 1}},
+		"odd feature":  {{Feature: "API-logging", Count: 1}},
 		"overflow":     {{Feature: "a", Count: math.MaxInt64}, {Feature: "a", Count: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -181,11 +183,26 @@ func TestUsageThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
+func TestALargeCountIsSentInParts(t *testing.T) {
+	u := newUsage()
+	if err := u.add([]UsageEvent{{Feature: "a", Count: 2*maximumEventCount + 1}}); err != nil {
+		t.Fatal(err)
+	}
+	var counts []int64
+	for waiting, _ := u.next(); waiting != nil; waiting, _ = u.next() {
+		counts = append(counts, waiting.Events[0].Count)
+		u.settled(false)
+	}
+	if fmt.Sprint(counts) != "[1000000000 1000000000 1]" {
+		t.Errorf("sent %v", counts)
+	}
+}
+
 func TestUsageIsBounded(t *testing.T) {
 	u := newUsage()
 	var events []UsageEvent
 	for index := range maximumFeatures {
-		events = append(events, UsageEvent{Feature: "f" + base64Text([]byte{byte(index), byte(index >> 8)}), Count: 1})
+		events = append(events, UsageEvent{Feature: fmt.Sprintf("f%d", index), Count: 1})
 	}
 	if err := u.add(events); err != nil {
 		t.Fatal(err)
