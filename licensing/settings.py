@@ -257,6 +257,39 @@ SNAPSHOT_CACHE_MEGABYTES = env.integer(
     "SNAPSHOT_CACHE_MEGABYTES", 512, minimum=1, maximum=65536, help="Memory those snapshots may take at most."
 )
 
+# -- Registry
+
+ARTIFACT_DIR = env.text(
+    "ARTIFACT_DIR", str(BASE_DIR / ".artifacts"), help="The folder of artifacts, where they are not kept in S3."
+)
+ARTIFACT_S3_BUCKET = env.text("ARTIFACT_S3_BUCKET", help="Keep artifacts in this bucket instead of a folder.")
+ARTIFACT_S3_ENDPOINT = env.text("ARTIFACT_S3_ENDPOINT", help="URL of the S3 service; empty: Amazon's own.")
+ARTIFACT_S3_REGION = env.text("ARTIFACT_S3_REGION", help="Region of the bucket.")
+ARTIFACT_S3_ACCESS_KEY = env.secret("ARTIFACT_S3_ACCESS_KEY", help="Access key id; empty: the machine's own role.")
+ARTIFACT_S3_SECRET_KEY = env.secret("ARTIFACT_S3_SECRET_KEY", help="Secret access key that belongs to it.")
+ARTIFACT_SPOOL_DIR = env.text(
+    "ARTIFACT_SPOOL_DIR", help="Where uploads for S3 are spooled; empty: the system's temporary folder."
+)
+ARTIFACT_MAX_BYTES = env.integer(
+    "ARTIFACT_MAX_BYTES", 2 * 1024**3, minimum=1024, maximum=5 * 1024**3, help="The largest file that is taken in."
+)
+FILES_URL = env.http_url(
+    "FILES_URL", PUBLIC_URL, help="Where the `files` process is reached: download URLs are below this."
+)
+DOWNLOAD_URL_SECONDS = env.integer(
+    "DOWNLOAD_URL_SECONDS", 300, minimum=1, maximum=300, help="How long a download URL lives."
+)
+DOWNLOAD_ACCEL_PREFIX = env.text(
+    "DOWNLOAD_ACCEL_PREFIX",
+    help="Let the proxy send artifacts of the folder: the internal location for X-Accel-Redirect, such as /artifacts/.",
+)
+DOWNLOAD_S3_REDIRECT_SECONDS = env.integer(
+    "DOWNLOAD_S3_REDIRECT_SECONDS",
+    0,
+    maximum=30,
+    help="Let S3 send artifacts: how long the presigned link lives that a download is redirected to; 0: send ourselves.",
+)
+
 # -- Celery
 
 CELERY_BROKER_URL = VALKEY_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
@@ -270,14 +303,44 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "celery:", "visibility_timeout": 3600}
 CELERY_TIMEZONE = "UTC"
+CELERY_TASK_ROUTES = {
+    "licensing.maintain_keys": {"queue": "sign"},
+    "licensing.rotate_signing_key": {"queue": "sign"},
+}
+# `expires`: a worker that was away makes up for it with one run, not with one for each tick it missed.
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "dispatch-outbox": {"task": "licensing.dispatch_outbox", "schedule": 2.0, "options": {"expires": 10}},
+    "maintain-keys": {"task": "licensing.maintain_keys", "schedule": 60.0, "options": {"expires": 120}},
+    "raise-key-alarm": {"task": "licensing.raise_key_alarm", "schedule": 600.0, "options": {"expires": 600}},
+    "purge-outbox": {"task": "licensing.purge_outbox", "schedule": 3600.0, "options": {"expires": 3600}},
+}
 
-# -- Management API
+# -- Management and account API
 
 REST_FRAMEWORK: dict[str, Any] = {
+    # No view is open by an oversight: each base names its own, and without a caller there is no answer.
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": [],
+    "DEFAULT_SCHEMA_CLASS": "licensing.core.api.schema.OperationSchema",
     "UNAUTHENTICATED_USER": None,
+    "UNAUTHENTICATED_TOKEN": None,
 }
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Keywright",
+    "DESCRIPTION": "Licensing and subscription authentication for plugin vendors.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "PREPROCESSING_HOOKS": ["licensing.core.api.schema.documented_paths"],
+    "POSTPROCESSING_HOOKS": ["licensing.core.api.schema.complete"],
+    "DISABLE_ERRORS_AND_WARNINGS": False,
+}
+ACCOUNT_AUTHENTICATION = [
+    "licensing.api.authentication.ApiKeyAuthentication",
+    "accounts.api.authentication.PortalSessionAuthentication",
+]
 
 # What `check --deploy` and docs/configuration.md are held against: every setting read above.
 DECLARED_SETTINGS = env.declared

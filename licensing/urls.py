@@ -2,6 +2,7 @@
 
 from django.urls import re_path
 
+from accounts.api import urls as accounts_urls
 from licensing.api import discovery, health, plugins
 
 handler400 = "licensing.api.errors.bad_request"
@@ -21,4 +22,5 @@ urlpatterns = [
     re_path(r"^\.well-known/keywright-authority$", discovery.keywright_authority, name="authority"),
     re_path(r"^livez/?$", health.livez, name="livez"),
     re_path(r"^readyz/?$", health.readyz, name="readyz"),
+    *accounts_urls.urlpatterns,
 ]

@@ -2,6 +2,7 @@
 
 from accounts.models.api_key import SCOPES, ApiKey, ApiKeyUse, OperatorKey
 from accounts.models.customer import CUSTOMER_ID_PATTERN, Customer, RetiredCustomerId
+from accounts.models.invitation import Invitation
 from accounts.models.person import Membership, Role, User
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "ApiKey",
     "ApiKeyUse",
     "Customer",
+    "Invitation",
     "Membership",
     "OperatorKey",
     "RetiredCustomerId",

@@ -132,16 +132,16 @@ def checked_scopes(scopes: Iterable[str]) -> list[str]:
     return [scope for scope in SCOPES if scope in asked]
 
 
-def checked_cidrs(cidrs: Iterable[str]) -> list[str]:
+def checked_cidrs(cidrs: Iterable[str], *, field: str = "cidrs") -> list[str]:
     """Return address ranges in canonical form. Raises `InvalidValue`."""
     found = []
     for index, text in enumerate(cidrs):
         try:
             found.append(str(ipaddress.ip_network(text, strict=False)))
         except (ValueError, TypeError) as exc:
-            raise InvalidValue(f"cidrs[{index}]: not an address range.", field=f"cidrs[{index}]") from exc
+            raise InvalidValue(f"{field}[{index}]: not an address range.", field=f"{field}[{index}]") from exc
     if len(found) > MAX_CIDRS:
-        raise InvalidValue(f"cidrs: at most {MAX_CIDRS}.", field="cidrs")
+        raise InvalidValue(f"{field}: at most {MAX_CIDRS}.", field=field)
     return found
 
 

@@ -123,6 +123,20 @@ class Unprocessable(DomainError):
     title = "The request contradicts an earlier one"
 
 
+class IdempotencyKeyReused(Unprocessable):
+    """The Idempotency-Key was used before, with another request."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    title = "The Idempotency-Key belongs to another request"
+
+
+class IdempotencyKeyInUse(Conflict):
+    """The first request with this Idempotency-Key is still being answered."""
+
+    code = "IDEMPOTENCY_KEY_IN_USE"
+    title = "The same request is being answered"
+
+
 class TooManyRequests(DomainError):
     """A rate limit is used up; `Retry-After` says until when."""
 

@@ -1,4 +1,4 @@
-"""Two append-mostly tables: what happened (audit), and what others still have to hear of (outbox)."""
+"""Append-mostly tables: what happened (audit), what others still have to hear of (outbox), and what was answered."""
 
 from typing import ClassVar
 
@@ -61,3 +61,27 @@ class OutboxEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.customer_id}"
+
+
+class RememberedAnswer(models.Model):
+    """The answer to a POST that named an Idempotency-Key, committed with what the POST did.
+
+    `digest` is SHA-256 of caller, method, path and key: the key itself is not kept. A body that holds a secret is
+    sealed under the caller's credential, which is not kept either.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    digest = models.BinaryField(max_length=32, unique=True)
+    asked_digest = models.BinaryField(max_length=32)
+    status = models.PositiveSmallIntegerField()
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    is_sealed = models.BooleanField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "remembered_answer"
+        indexes: ClassVar = [models.Index(fields=["created_at"], name="remembered_answer_oldest")]
+
+    def __str__(self) -> str:
+        return f"{self.status} of {self.created_at}"
