@@ -1,0 +1,1 @@
+"""Writes of `registry`: one verb a function, each one transaction with its audit row."""

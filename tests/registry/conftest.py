@@ -1,0 +1,71 @@
+"""Every test of the registry that keeps files runs twice: on a folder, and on a server that speaks S3."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pytest_django import Settings
+
+if TYPE_CHECKING:
+    from registry.storage import ArtifactStore
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """A server that speaks S3."""
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str) -> Iterator[Any]:
+    """An empty bucket that keeps versions, as a boto3 resource."""
+    import boto3
+
+    s3 = boto3.resource(
+        "s3", endpoint_url=s3_endpoint, region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="key"
+    )
+    bucket = s3.Bucket(f"artifacts-{os.urandom(6).hex()}")
+    bucket.create()
+    bucket.Versioning().enable()
+    yield bucket
+    bucket.object_versions.delete()
+    bucket.delete()
+
+
+@pytest.fixture
+def folder_store(tmp_path: Path, settings: Settings) -> ArtifactStore:
+    """The configured store, empty, in a folder."""
+    from registry.storage import artifact_store
+
+    settings.ARTIFACT_DIR = str(tmp_path / "artifacts")
+    return artifact_store()
+
+
+@pytest.fixture
+def s3_store(s3_bucket: Any, s3_endpoint: str, settings: Settings) -> ArtifactStore:
+    """The configured store, empty, in S3."""
+    from registry.storage import artifact_store
+
+    settings.ARTIFACT_S3_ENDPOINT = s3_endpoint
+    settings.ARTIFACT_S3_REGION = "us-east-1"
+    settings.ARTIFACT_S3_ACCESS_KEY, settings.ARTIFACT_S3_SECRET_KEY = "id", "key"
+    settings.ARTIFACT_S3_BUCKET = s3_bucket.name
+    return artifact_store()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest) -> ArtifactStore:
+    """Either of them."""
+    found: ArtifactStore = request.getfixturevalue(f"{request.param}_store")
+    return found
