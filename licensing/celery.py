@@ -17,6 +17,7 @@ or_stop(lambda: settings.ROLE)  # reads the settings: an error in them is one se
 
 app = Celery("keywright")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.set_default()  # for every thread, not just the one that imports this
 app.autodiscover_tasks()
 
 

@@ -31,10 +31,20 @@ def stored_material(key: str, *, table: str, row_id: str) -> dict[str, Any]:
         "digest": digest,
         "pepper_version": version,
         "last4": key[-4:],
-        "sealed_fingerprint": ring("auth").seal(fingerprint, identity=f"{table}.fingerprint:{row_id}"),
+        "sealed_fingerprint": ring("auth").seal(fingerprint, identity=fingerprint_identity(table, row_id)),
     }
 
 
 def sealed_root(key: str, *, row_id: str) -> bytes:
     """The sealed key root, by which build secrets are sealed for the holder of the key."""
-    return ring("auth").seal(keys.key_root(key), identity=f"api_key.root:{row_id}")
+    return ring("auth").seal(keys.key_root(key), identity=root_identity(row_id))
+
+
+def fingerprint_identity(table: str, row_id: str) -> str:
+    """What a key's sealed fingerprint is bound to."""
+    return f"{table}.fingerprint:{row_id}"
+
+
+def root_identity(row_id: str) -> str:
+    """What an API key's sealed root is bound to."""
+    return f"api_key.root:{row_id}"

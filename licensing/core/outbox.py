@@ -56,6 +56,17 @@ def dispatch_pending(*, now: datetime, limit: int = 200) -> int:
     return sum(_dispatch_customer(customer_id, now, limit) for customer_id in list(waiting))
 
 
+def purge_dispatched(*, before: datetime, batch: int = 5000) -> int:
+    """Remove events that were handed over before an instant; those that failed are kept. Returns how many."""
+    removed = 0
+    while True:
+        old = OutboxEvent.objects.filter(dispatched_at__lt=before).order_by("id").values("id")[:batch]
+        count, _ = OutboxEvent.objects.filter(id__in=old).delete()
+        if count == 0:
+            return removed
+        removed += count
+
+
 def _dispatch_customer(customer_id: str, now: datetime, limit: int) -> int:
     done = 0
     while done < limit and _dispatch_next(customer_id, now):

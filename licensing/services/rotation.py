@@ -1,0 +1,66 @@
+"""Asking for new signing keys: done here where this process can, else by the `sign` worker, which is waited for."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from django.conf import settings
+
+from licensing.core.actor import Actor
+from licensing.core.errors import ServiceUnavailable
+from licensing.core.role_secrets import required_secrets
+from licensing.models import SignedKeySet, SigningKey
+from licensing.services import key_lifecycle
+
+_POLL_SECONDS = 0.05
+
+Hand = Callable[[str, str, bool], None]
+"""Hands an order to the `sign` worker: purpose, the `kid` to leave, whether it is an emergency."""
+
+
+def can_sign_here() -> bool:
+    """Whether this process is a `sign` one, with the keys that only `sign` has."""
+    declared = settings.DECLARED_SETTINGS
+    return settings.ROLE == "sign" and all(declared[name].is_set for name in required_secrets("sign"))
+
+
+def rotate_signing_key(
+    *, purpose: str, emergency: bool, actor: Actor, now: datetime, hand: Hand, timeout_seconds: float
+) -> str:
+    """Have a new key of `purpose` made and published; returns its `kid` once it is seen.
+
+    Raises:
+        ServiceUnavailable: there is no key to rotate yet, or nothing was seen of `sign` in time.
+    """
+    leaving = _kid(purpose, SigningKey.State.ACTIVE)
+    if leaving is None:
+        raise ServiceUnavailable(f"There is no active {purpose} key: run bootstrap_keys first.")
+    if can_sign_here():
+        key_lifecycle.rotate(purpose=purpose, emergency=emergency, actor=actor, now=now)
+    else:
+        hand(purpose, leaving, emergency)
+    return _await_successor(purpose, leaving, emergency=emergency, timeout_seconds=timeout_seconds)
+
+
+def _await_successor(purpose: str, leaving: str, *, emergency: bool, timeout_seconds: float) -> str:
+    state = SigningKey.State.ACTIVE if emergency else SigningKey.State.PENDING
+    end = time.monotonic() + timeout_seconds
+    while True:
+        kid = _kid(purpose, state)
+        if kid is not None and kid != leaving and _is_published(kid):
+            return kid
+        if time.monotonic() >= end:
+            raise ServiceUnavailable(
+                f"The `sign` worker has not made a new {purpose} key within {timeout_seconds:g} seconds: is it running?"
+                " The order waits in its queue and is carried out once, when it is back."
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _kid(purpose: str, state: str) -> str | None:
+    return SigningKey.objects.filter(purpose=purpose, state=state).values_list("kid", flat=True).first()
+
+
+def _is_published(kid: str) -> bool:
+    newest = SignedKeySet.objects.order_by("-version").first()
+    return newest is not None and kid in newest.kids
