@@ -56,7 +56,7 @@ def _permission(facts: Facts, plugin: Plugin, tier: Tier, features: tuple[Entitl
     }
     values = {each.feature: each.value for each in features if each.value is not True}
     if values:
-        permission["features"] = values
+        permission["feature_values"] = values
     manifest = plugin.manifests.get(facts.plugin_version)
     if manifest:
         permission["permissions"] = manifest.get("short", [])
