@@ -31,6 +31,7 @@ from build_farm.sources import open_release_source
 REPOSITORY = Path(__file__).parents[3]
 HOST = "linux/amd64" if os.uname().machine == "x86_64" else "linux/arm64"
 MIB = 1024 * 1024
+_LAYERS_KEPT = 5
 
 MAIN = """package main
 
@@ -84,6 +85,9 @@ def cache(place: Path, kit: GoKit, toolchain: GoToolchain, base_uid: int) -> War
         workplace = place / "base"
         workplace.mkdir(mode=0o711)
         WarmUp(cache=cache, kit=kit, toolchain=toolchain, slot=slot).warm_base(HOST, workplace=workplace)
+        # Each edit of the kit leaves a layer behind; the newest are those that other runs may have mounted.
+        for old in sorted(folder.glob("base-*"), key=lambda path: path.stat().st_ctime)[:-_LAYERS_KEPT]:
+            shutil.rmtree(old)
     return cache
 
 

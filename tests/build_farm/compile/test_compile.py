@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -88,6 +89,21 @@ def test_the_seeds_constants_are_all_there(make_constants: Any) -> None:
     ):
         assert f"\t{name} " in source
     assert '"console_logging,api_logging"' in source
+
+
+def test_generated_source_is_the_kits_documented_example(make_constants: Any) -> None:
+    example = (Path(__file__).parents[3] / "build_farm/gokit/testdata/customer_auth.go.txt").read_text()
+    stated = dict(re.findall(r'^\t(\w+) += "(.*)"$', example, re.MULTILINE))
+    values = {
+        each.name: next(value for name, value in stated.items() if matches(name, each.name))
+        for each in dataclasses.fields(EmbeddedConstants)
+    }
+    features = tuple(str(values.pop("authorized_features")).split(","))
+    assert generate_customer_auth(make_constants(**values, authorized_features=features)) == example
+
+
+def matches(go_name: str, python_name: str) -> bool:
+    return go_name.lower().removeprefix("embedded") == python_name.replace("_", "")
 
 
 def test_the_same_inputs_give_the_same_bytes_in_another_slot_and_another_folder(
