@@ -301,7 +301,14 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "celery:", "visibility_timeout": 3600}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": "celery:",
+    "visibility_timeout": 3600,
+    # A message is a hint: who sends one does not wait seconds for a Valkey that is away. Workers reconnect by themselves.
+    "socket_connect_timeout": 1,
+    "max_retries": 1,
+    "interval_start": 0,
+}
 CELERY_TIMEZONE = "UTC"
 CELERY_TASK_ROUTES = {
     "licensing.maintain_keys": {"queue": "sign"},
