@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
 
-    from tests.cast import Cast
+    from tests.licensing.cast import Cast
 
 
 class Clock:
@@ -32,7 +32,7 @@ class Clock:
 @pytest.fixture(scope="module")
 def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
     """The cast, committed for the whole module: whatever a test changes of it is rolled back with the test."""
-    from tests.cast import empty_tables, load_cast
+    from tests.licensing.cast import empty_tables, load_cast
 
     with django_db_blocker.unblock():
         loaded = load_cast()
@@ -44,7 +44,7 @@ def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[
 @pytest.fixture
 def fresh_cast(transactional_db: None) -> Cast:
     """The cast for a test that commits: flushed after it."""
-    from tests.cast import load_cast
+    from tests.licensing.cast import load_cast
 
     return load_cast()
 
@@ -53,7 +53,7 @@ def fresh_cast(transactional_db: None) -> Cast:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Freeze the one place where the plugin API reads the time, at T0."""
     from licensing.api import plugins
-    from tests.cast import T0
+    from tests.licensing.cast import T0
 
     frozen = Clock(T0)
     assert plugins.time is time

@@ -15,8 +15,8 @@ from accounts.models import ApiKey, Customer
 from licensing.core.clock import from_epoch
 from licensing.crypto.keys import generate_key
 from licensing.models import BuildCredential, Installation, Lockdown, Plugin, Subscription
-from tests.cast import T0, VERSION, Cast, Member, make_installation, quarantine
 from tests.licensing.api.driver import MACHINE, PluginApi, asked, proof_headers, signed
+from tests.licensing.cast import T0, VERSION, Cast, Member, make_installation, quarantine
 
 
 @dataclass

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from licensing.crypto.proof import ProvenRequest, authority_of, compute_proof
-from tests.cast import VERSION, Build, Member
+from tests.licensing.cast import VERSION, Build, Member
 
 Headers = Mapping[str, str]
 MACHINE = "machine-0001"

@@ -5,9 +5,9 @@ import pytest
 from licensing.core.models import AuditEvent, OutboxEvent
 from licensing.models import Installation
 from licensing.rules import codes
-from tests.cast import Cast
 from tests.licensing.api.conditions import CONDITIONS, STATUS_401, Scene, pairs
 from tests.licensing.api.driver import PluginApi, answer, code_of
+from tests.licensing.cast import Cast
 from tests.licensing.conftest import Clock
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock", "empty_valkey")]

@@ -9,9 +9,9 @@ from accounts.models import ApiKey
 from licensing.core.clock import from_epoch, rfc3339
 from licensing.models import BuildCredential, Feature, Installation, Plugin
 from licensing.services.entitlements import grant_temporarily
-from tests.cast import ACTOR, DAY, PERIOD_END, T0, Cast, make_installation, subscribe
 from tests.licensing.api.conditions import Scene
 from tests.licensing.api.driver import PluginApi, answer, claims, code_of
+from tests.licensing.cast import ACTOR, DAY, PERIOD_END, T0, Cast, make_installation, subscribe
 from tests.licensing.conftest import Clock
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("empty_valkey")]

@@ -10,7 +10,6 @@ from licensing.core.clock import from_epoch
 from licensing.core.models import AuditEvent, OutboxEvent
 from licensing.models import BuildCredential, Installation, Plugin
 from licensing.services.installations import release_installation
-from tests.cast import ACTOR, DAY, T0, Cast, quarantine, sign_out, subscribe
 from tests.licensing.api.driver import answer, code_of
 from tests.licensing.api.token_conditions import (
     REFRESH_ONLY,
@@ -19,6 +18,7 @@ from tests.licensing.api.token_conditions import (
     TokenScene,
     token_pairs,
 )
+from tests.licensing.cast import ACTOR, DAY, T0, Cast, quarantine, sign_out, subscribe
 from tests.licensing.conftest import Clock
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("empty_valkey")]

@@ -14,8 +14,8 @@ from django.http import HttpResponse
 from accounts.models import ApiKey
 from licensing.core.clock import from_epoch
 from licensing.models import BuildCredential, Lockdown, Plugin, Subscription
-from tests.cast import T0, VERSION, Cast, Member, quarantine, sign_out
 from tests.licensing.api.driver import PluginApi, answer, proof_headers, signed
+from tests.licensing.cast import T0, VERSION, Cast, Member, quarantine, sign_out
 from tests.licensing.conftest import Clock
 
 

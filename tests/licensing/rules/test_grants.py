@@ -10,7 +10,7 @@ def test_the_tiers_allowance_where_the_plugin_has_none() -> None:
     grant = grant_for(facts())
     assert (grant.tier, grant.feature_codes) == ("Middle", ("basic", "extra"))
     assert (grant.requests_per_minute, grant.events_per_day) == (60, 1000)
-    assert grant.permissions == {"tool": {"allowed": True, "rate_limit": 60, "quota": 1000, "features": {"extra": 5}}}
+    assert grant.permissions == {"tool": {"allowed": True, "rate_limit": 60, "quota": 1000, "feature_values": {"extra": 5}}}
 
 
 @pytest.mark.parametrize(("rate_limit", "quota"), [(0, 0), (7, 70)])
@@ -22,7 +22,7 @@ def test_the_plugins_own_allowance(rate_limit: int, quota: int) -> None:
 
 def test_a_feature_that_is_simply_there_has_no_value() -> None:
     grant = grant_for(facts(catalogue=catalogue(plugin(features=("basic",)))))
-    assert "features" not in grant.permissions["tool"]
+    assert "feature_values" not in grant.permissions["tool"]
 
 
 def test_the_versions_own_permissions() -> None:

@@ -98,7 +98,7 @@ ENTITLEMENTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     "another tier": ({}, {"customer": customer(subscription=subscription(tier="High"))}, False),
     "another order of features": ({"features": ("extra", "basic")}, {}, False),
     "a feature more": ({"features": ("basic", "extra", "special")}, {}, False),
-    "another value": ({"permissions": {"tool": {"allowed": True, "features": {"extra": 6}}}}, {}, False),
+    "another value": ({"permissions": {"tool": {"allowed": True, "feature_values": {"extra": 6}}}}, {}, False),
     "another allowance": ({}, {"catalogue": catalogue(plugin(rate_limit=1))}, False),
     "another manifest": ({}, {"catalogue": catalogue(plugin(manifests={"1.2.3": {"short": ["net"]}}))}, False),
     "another version's manifest": ({}, {"catalogue": catalogue(plugin(manifests={"1.2.4": {"short": ["net"]}}))}, True),
