@@ -14,6 +14,11 @@ class AlreadyRunning(EmbeddedError):
     """Another process holds the lock of this data directory."""
 
 
+CANNOT_BECOME_ANOTHER = (
+    "{name} cannot run as root, and this machine does not let root hand its rights on to another user; "
+    "run this as an ordinary user."
+)
+
 _SYMPTOMS = (
     ("No space left on device", "the disk is full"),
     ("Disk quota exceeded", "the disk quota is used up"),

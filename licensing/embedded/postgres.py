@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 
 from licensing.embedded.binaries import POSTGRES_MAJOR, postgres_program
-from licensing.embedded.errors import EmbeddedError, cannot, known_symptom
+from licensing.embedded.errors import CANNOT_BECOME_ANOTHER, EmbeddedError, cannot, known_symptom
 from licensing.embedded.files import sync_directory, write_private
 from licensing.embedded.instance import Instance
 from licensing.embedded.process import Program, run_to_end
@@ -198,7 +198,7 @@ class Postgres:
         try:
             new.mkdir(mode=0o700)
             if self._run_as is not None:
-                os.chown(new, *self._run_as)
+                _give(new, self._run_as)
             write_private(password_file, self._passwords.superuser)
             if not _has_name(os.geteuid()):
                 write_private(passwd_file, f"keywright:x:{os.geteuid()}:{os.getegid()}::/:/bin/sh\n")
@@ -253,6 +253,13 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _give(path: Path, owner: tuple[int, int]) -> None:
+    try:
+        os.chown(path, *owner)
+    except PermissionError as exc:
+        raise EmbeddedError(CANNOT_BECOME_ANOTHER.format(name="PostgreSQL")) from exc
 
 
 def _has_name(uid: int) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from licensing.embedded import guard
-from licensing.embedded.errors import EmbeddedError, cannot, known_symptom, last_words
+from licensing.embedded.errors import CANNOT_BECOME_ANOTHER, EmbeddedError, cannot, known_symptom, last_words
 from licensing.embedded.stopping import Stop
 
 GENTLE_STOP: tuple[tuple[int, float], ...] = ((signal.SIGTERM, 10.0),)
@@ -128,10 +128,7 @@ class GuardedProcess:
         """Why it ended, in one sentence."""
         code = self.poll()
         if code == guard.EXIT_CANNOT_DROP:
-            return EmbeddedError(
-                f"{self.program.name} cannot run as root and this machine does not let root hand its rights on "
-                "to another user; run this as an ordinary user."
-            )
+            return EmbeddedError(CANNOT_BECOME_ANOTHER.format(name=self.program.name))
         if code == guard.EXIT_NO_NAMESPACE:
             return EmbeddedError(
                 f"{self.program.name} needs a user name, and the user id {os.geteuid()} has none in /etc/passwd: "

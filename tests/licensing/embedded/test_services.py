@@ -291,6 +291,19 @@ class TestAsRoot:
             assert holder.stop() == 0
         assert processes_of(home / "data") == []
 
+    def test_a_root_without_roots_rights_is_one_sentence(
+        self, home_of: Callable[[int], Path], hold: Callable[..., Holder]
+    ) -> None:
+        home = home_of(0)
+        holder = hold(home / "data", uid=0)
+
+        assert holder.read_line() is None
+        assert holder.errors() == (
+            "PostgreSQL cannot run as root, and this machine does not let root hand its rights on to another user; "
+            "run this as an ordinary user.\n"
+        )
+        assert processes_of(home / "data") == []
+
     def test_a_directory_that_is_not_ours_to_write_is_one_sentence(
         self, home_of: Callable[[int], Path], hold: Callable[..., Holder]
     ) -> None:
