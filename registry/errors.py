@@ -68,6 +68,11 @@ class UrlRevoked(DomainError):
     status = 403
     title = "The download URL is no longer honoured"
 
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(note=reason)
+        self.reason = reason
+        """Why: the code of a verdict, for the audit log. Whoever holds a URL has proven no credential."""
+
 
 class DownloadCapReached(DomainError):
     """The token's downloads or bytes are used up, or the URL was used too often."""

@@ -17,7 +17,7 @@ _access = logging.getLogger("licensing.access")
 
 _LOGGABLE = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
-_MACHINE_PREFIXES = ("/api/", "/.well-known/", "/private/", "/livez", "/readyz", "/metrics")
+MACHINE_PREFIXES = ("/api/", "/.well-known/", "/private/", "/files/", "/livez", "/readyz", "/metrics")
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
 
@@ -40,7 +40,7 @@ class RequestMiddleware:
             response = self._get_response(request)
             headers = response.headers
             headers["X-Request-ID"] = request_id()
-            if request.path.startswith(_MACHINE_PREFIXES):
+            if request.path.startswith(MACHINE_PREFIXES):
                 headers["X-Content-Type-Options"] = "nosniff"
             _log_access(request, response.status_code, started)
             return response
@@ -49,9 +49,14 @@ class RequestMiddleware:
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponseBase | None:
         """Answer what a view raised, where programs are asking; pages have their own error templates."""
-        if request.path.startswith(_MACHINE_PREFIXES):
+        if request.path.startswith(MACHINE_PREFIXES):
             return exception_response(request, exc)
         return None
+
+
+def _shown(path: str) -> str:
+    """A path as logs may have it: what follows `/files/` opens a file."""
+    return "/files/" if path.startswith("/files/") else path[:256]
 
 
 def _log_access(request: HttpRequest, status: int, started: float) -> None:
@@ -64,7 +69,7 @@ def _log_access(request: HttpRequest, status: int, started: float) -> None:
         level,
         "request",
         method=request.method,
-        path=request.path[:256],
+        path=_shown(request.path),
         status=status,
         address=client_address(request),
         milliseconds=round((time.perf_counter() - started) * 1000, 2),

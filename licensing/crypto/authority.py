@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Self, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
@@ -133,6 +133,19 @@ def generate_purpose_key(purpose: Purpose) -> LeafPrivateKey:
     if purpose is Purpose.BINARY:
         return rsa.generate_private_key(public_exponent=_RSA_EXPONENT, key_size=BINARY_KEY_BITS)
     return jwk.generate_private_key()
+
+
+def load_purpose_key(purpose: Purpose, der: bytes) -> LeafPrivateKey:
+    """Load a purpose's private key from PKCS#8 DER. Raises `AuthorityError` (`key`) for any other kind of key."""
+    try:
+        private_key = serialization.load_der_private_key(der, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise AuthorityError("key") from None
+    if isinstance(private_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) and _is_key_for(
+        purpose, private_key.public_key()
+    ):
+        return private_key
+    raise AuthorityError("key")
 
 
 def load_certificate(der: bytes) -> x509.Certificate:

@@ -19,7 +19,14 @@ from licensing.core import audit, outbox
 from licensing.core.actor import Actor
 from licensing.core.ids import new_id
 from licensing.crypto import jwk, keyset
-from licensing.crypto.authority import PluginAuthority, Purpose, certificate_to_der, generate_purpose_key
+from licensing.crypto.authority import (
+    LeafPrivateKey,
+    PluginAuthority,
+    Purpose,
+    certificate_to_der,
+    generate_purpose_key,
+    load_purpose_key,
+)
 from licensing.models import Certificate, Plugin, SignedKeySet, SigningKey
 from licensing.services.signing_keys import sealing_identity
 
@@ -33,6 +40,7 @@ CERTIFICATE_LIFETIME = timedelta(days=90)
 CERTIFICATE_RENEWAL = timedelta(days=30)
 CLOCK_MARGIN = timedelta(minutes=5)
 AUTHORITY = "authority"
+CERTIFIED = (Purpose.KEYSET, Purpose.POLICY, Purpose.BINARY)
 _LOCK = (0x6B77, 0x7367)  # advisory: one hand on the keys at a time
 
 
@@ -46,7 +54,8 @@ def bootstrap(*, actor: Actor, now: datetime) -> bool:
         is_first = not Certificate.objects.filter(purpose=AUTHORITY, retired_at=None).exists()
         if is_first:
             _create_authority(actor, now)
-        _ensure_certificate(Purpose.KEYSET, actor, now)
+        for certified in CERTIFIED:
+            _ensure_certificate(certified, actor, now)
         for purpose in SigningKey.Purpose.values:
             if not SigningKey.objects.filter(purpose=purpose, state=SigningKey.State.ACTIVE).exists():
                 pending = _pending(purpose) or _create_key(purpose, actor)
@@ -59,7 +68,8 @@ def maintain(*, actor: Actor, now: datetime) -> None:
     """Do whatever is due: renew, publish, activate, retire. Run every minute; a run that is missed is made up."""
     with transaction.atomic():
         _lock()
-        _ensure_certificate(Purpose.KEYSET, actor, now)
+        for certified in CERTIFIED:
+            _ensure_certificate(certified, actor, now)
         for purpose in SigningKey.Purpose.values:
             _advance(purpose, actor, now)
         _publish_if_due(now)
@@ -248,10 +258,18 @@ def _ensure_certificate(purpose: Purpose, actor: Actor, now: datetime) -> Certif
     return row
 
 
-def _certificate_key(purpose: Purpose) -> tuple[Certificate, ec.EllipticCurvePrivateKey]:
+def certificate_key(purpose: Purpose) -> tuple[Certificate, LeafPrivateKey]:
+    """The current certificate of a purpose and its private key. Needs `artifacts`, which `sign` alone has."""
     row = Certificate.objects.get(purpose=purpose.value, retired_at=None)
     der = ring("artifacts").unseal(bytes(row.sealed_private_key or b""), identity=certificate_identity(row.id))
-    return row, jwk.private_from_der(der)
+    return row, load_purpose_key(purpose, der)
+
+
+def _certificate_key(purpose: Purpose) -> tuple[Certificate, ec.EllipticCurvePrivateKey]:
+    row, private = certificate_key(purpose)
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise TypeError("JSON texts are signed by an EC key")
+    return row, private
 
 
 def _record(actor: Actor, action: str, subject_id: str, detail: dict[str, object]) -> None:
