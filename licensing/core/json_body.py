@@ -99,12 +99,21 @@ def read_shape(value: dict[str, Any], shape: type[Shape]) -> Shape:
         return msgspec.convert(value, shape, strict=True)
     except msgspec.ValidationError as exc:
         message, _, path = str(exc).partition(" - at `$")
-        field = path.rstrip("`").lstrip(".")
+        # The names of a mapping's members are the caller's own; the error does not say which it was.
+        field = path.rstrip("`").replace("[...]", "").lstrip(".")
         missing = re.search(r"missing required field `([^`]+)`", message)
         if missing:
             field = f"{field}.{missing[1]}".lstrip(".")
             message = "This field is required"
         raise BadRequest(f"{field or 'body'}: {message}.", field=field or None) from exc
+
+
+def whole(pattern: str) -> str:
+    """A regular expression for a msgspec constraint that the whole text must match.
+
+    In Python's `re` a bare `$` lets a line break follow; other dialects (JSON Schema's) read this alike.
+    """
+    return rf"^(?:{pattern})(?!\n)$"
 
 
 def _require_json(content_type: str) -> None:

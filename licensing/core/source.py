@@ -32,17 +32,31 @@ def client_address(request: HttpRequest) -> str:
     `X-Forwarded-For` is read from its right end, and only while the hop that wrote it is in TRUSTED_PROXIES:
     everything further left is the caller's own claim.
     """
-    address = request.META.get("REMOTE_ADDR", "") or "127.0.0.1"
+    # A peer on a unix socket has no address: it is this machine.
+    address = _plain(request.META.get("REMOTE_ADDR", "")) or "127.0.0.1"
     trusted: Sequence[str] = settings.TRUSTED_PROXIES
     if not trusted or not in_networks(address, trusted):
         return address
     for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
-        candidate = hop.strip()
-        try:
-            ipaddress.ip_address(candidate)
-        except ValueError:
+        candidate = _plain(hop.strip())
+        if candidate is None:
             return address
         address = candidate
         if not in_networks(address, trusted):
             break
     return address
+
+
+@lru_cache(maxsize=8192)
+def _plain(text: str) -> str | None:
+    """The address in its one usual spelling; None for what is none.
+
+    Without a zone (`fe80::1%eth0`), which PostgreSQL does not take, and IPv4 as IPv4 whatever the socket's family.
+    """
+    try:
+        parsed = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(parsed)

@@ -8,13 +8,14 @@ from typing import Annotated
 import msgspec
 
 from licensing.core.errors import BadRequest
+from licensing.core.json_body import whole
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Version = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=whole(r"[A-Za-z0-9][A-Za-z0-9._-]*"))]
+Version = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=whole(r"[0-9A-Za-z][0-9A-Za-z.+-]*"))]
 CustomerId = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 Label = Annotated[str, msgspec.Meta(max_length=32)]
-Nonce = Annotated[str, msgspec.Meta(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9._~+/=-]+$")]
-Fingerprint = Annotated[str, msgspec.Meta(min_length=8, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+Nonce = Annotated[str, msgspec.Meta(min_length=8, max_length=128, pattern=whole(r"[A-Za-z0-9._~+/=-]+"))]
+Fingerprint = Annotated[str, msgspec.Meta(min_length=8, max_length=128, pattern=whole(r"[\x21-\x7e]+"))]
 MetadataValue = Annotated[str, msgspec.Meta(max_length=1024)]
 
 ANONYMOUS_PREFIX = "anonymous:"

@@ -64,12 +64,12 @@ def authenticate(*, asked: AuthenticateAsked, caller: Caller, sent: SentRequest,
         BadRequest: something that this plugin needs is missing from the request.
         ServiceUnavailable: it cannot be known.
     """
-    catalogue = state.catalogue()
     found = find_key(caller, asked.customer_id, state)
     if found is None:
         limits.note_bad_credential(caller.address)
         return Denied(deny(codes.API_KEY_INVALID))
     customer, key = found
+    catalogue = state.catalogue()
     machine = _machine(asked, caller, customer, key)
     signature = asked.signature_bytes()
     known = look_up(machine, signature)

@@ -235,3 +235,11 @@ def quarantine(scope: str, *, plugin: str = "api-logger", target: str = "", cust
 def sign_out(customer: Customer, kind: str, subject_id: str) -> None:
     """Outdate the tokens of a customer, key or installation."""
     Generation.objects.create(customer=customer, kind=kind, subject_id=subject_id, value=1)
+
+
+def without_secret(settings: Any, name: str) -> None:
+    """Take `API_KEY_PEPPERS`, or the key-encryption key of a purpose, away from this process for one test."""
+    if name == "API_KEY_PEPPERS":
+        settings.API_KEY_PEPPERS = ""
+    else:
+        settings.KEY_ENCRYPTION_KEYS = {**settings.KEY_ENCRYPTION_KEYS, name: ""}

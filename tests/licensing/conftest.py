@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_django import DjangoDbBlocker
+    from pytest_django import DjangoDbBlocker, Settings
 
     from tests.licensing.cast import Cast
 
@@ -67,6 +68,12 @@ def empty_valkey() -> Iterator[None]:
     _reset_valkey()
     yield
     _reset_valkey()
+
+
+@pytest.fixture
+def dead_valkey(settings: Settings, tmp_path: Path) -> None:
+    """A Valkey that does not answer: its socket is not there."""
+    settings.VALKEY_URL = f"unix://{tmp_path}/nobody.sock?db=0"
 
 
 def _reset_valkey() -> None:
