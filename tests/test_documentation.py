@@ -58,7 +58,7 @@ def test_no_document_names_a_setting_that_does_not_exist() -> None:
     known = set(settings.DECLARED_SETTINGS)
     outside = {"KEYWRIGHT_HOST", "DATABASE_OWNER_URL", "DATABASE_SIGN_URL"}  # compose's, and the quickstart's own
     prefixes = ("KEYWRIGHT_", "KEK_", "DATABASE_", "VALKEY_", "ARTIFACT_", "SNAPSHOT_", "DJANGO_", "API_KEY_")
-    for name in NAMES:
+    for name in set(NAMES) - {"docs/gokit.md"}:  # whose settings are the plugin's
         mentioned = {word.removesuffix("_FILE") for word in re.findall(r"`([A-Z][A-Z_]+[A-Z])`", read(name))}
         unknown = {word for word in mentioned if word.startswith(prefixes) and not word.endswith("_")}
         assert unknown - known - outside - error_codes() == set(), name
@@ -146,16 +146,13 @@ def test_make_targets_exist(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_management_commands_exist_and_take_the_arguments_shown(name: str) -> None:
     commands = get_commands()
-    text = read(name)
-    lines = re.findall(r"manage\.py ([a-z_]+)((?: [^`\n]*)?)", shell_text(name))
-    lines += re.findall(r"`(?:python )?manage\.py ([a-z_]+)((?: [^`\n]*)?)`", text)
-    for command, arguments in lines:
-        assert command in commands, f"{name}: manage.py {command}"
-        plain = arguments.partition("#")[0].replace("…", "")
-        if not re.search(r"[\[|]|[A-Z]{4,}", plain):
-            loaded = load_command_class(commands[command], command) if isinstance(commands[command], str) else None
-            assert loaded is not None
-            loaded.create_parser("manage.py", command).parse_args(shlex.split(plain))
+    mentioned = re.findall(r"`(?:python )?manage\.py ([a-z_]+)", read(name))
+    typed = re.findall(r"manage\.py ([a-z_]+)((?: [^&\n]*)?)", shell_text(name))
+    assert {*mentioned, *(command for command, _ in typed)} <= set(commands)
+    for command, arguments in typed:
+        app = commands[command]
+        assert isinstance(app, str)
+        load_command_class(app, command).create_parser("manage.py", command).parse_args(shlex.split(arguments))
 
 
 def test_readme_says_what_it_runs_on() -> None:

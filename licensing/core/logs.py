@@ -79,5 +79,9 @@ def configuration(*, as_json: bool, level: str) -> dict[str, Any]:
             "django.request": {"level": "CRITICAL"},
             "django.security.DisallowedHost": {"level": "CRITICAL"},
             "django.server": {"level": "WARNING"},
+            # A job every two seconds is three lines every two seconds; what fails is told all the same.
+            "celery.beat": {"level": "WARNING"},
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
         },
     }
