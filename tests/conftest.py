@@ -18,8 +18,9 @@ _PURPOSES = ("AUTH", "BUILDS", "TOKENS", "WEB", "ARTIFACTS")
 def pytest_configure(config: pytest.Config) -> None:
     """Start the services before Django reads its settings; under xdist each worker has services of its own."""
     is_xdist_controller = bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
-    if not is_xdist_controller:
-        _start_services(config)
+    if is_xdist_controller:
+        return  # it runs no test; its workers would inherit its environment, and read the settings too early
+    _start_services(config)
     os.environ["DJANGO_SETTINGS_MODULE"] = "licensing.settings"
     django.setup()
 
