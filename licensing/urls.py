@@ -1,14 +1,18 @@
 """Every URL of the server. A path is accepted with and without its trailing slash."""
 
+from django.conf import settings
 from django.urls import re_path
 
 from accounts.api import urls as accounts_urls
-from licensing.api import discovery, health, plugins
+from licensing.api import discovery, health, plugins, schema
+from licensing.api import urls as licensing_urls
+from licensing.core.api.routes import route
+from registry.api import urls as registry_urls
 
-handler400 = "licensing.api.errors.bad_request"
-handler403 = "licensing.api.errors.permission_denied"
-handler404 = "licensing.api.errors.not_found"
-handler500 = "licensing.api.errors.server_error"
+handler400 = "accounts.portal.handlers.bad_request"
+handler403 = "accounts.portal.handlers.permission_denied"
+handler404 = "accounts.portal.handlers.not_found"
+handler500 = "accounts.portal.handlers.server_error"
 
 urlpatterns = [
     re_path(r"^api/plugins/authenticate/?$", plugins.authenticate, name="plugin-authenticate"),
@@ -22,5 +26,14 @@ urlpatterns = [
     re_path(r"^\.well-known/keywright-authority$", discovery.keywright_authority, name="authority"),
     re_path(r"^livez/?$", health.livez, name="livez"),
     re_path(r"^readyz/?$", health.readyz, name="readyz"),
+    route("api/schema", schema.schema, "schema"),
+    route("api/docs", schema.docs, "docs"),
+    route("api/docs/assets/<name>", schema.docs_asset, "docs-asset"),
     *accounts_urls.urlpatterns,
+    *licensing_urls.urlpatterns,
+    *registry_urls.urlpatterns,
 ]
+
+if settings.ROLE != "web":
+    # Where requests are decided nobody reads slowly: files have a process of their own (see registry.file_urls).
+    urlpatterns += registry_urls.file_patterns

@@ -32,9 +32,9 @@ def authenticate(request: HttpRequest) -> HttpResponse:
         return _verdict_response(request, Denied(codes.deny(codes.API_KEY_INVALID)))
     asked = read_shape(read_object(request), AuthenticateAsked)
     asked.check()
-    caller, sent, now = _caller(request, credential), _sent(request), time.time()
+    caller, sent, now = caller_of(request, credential), sent_request(request), time.time()
     outcome = decide(lambda state: authenticate_key(asked=asked, caller=caller, sent=sent, state=state, now=now))
-    return _outcome_response(request, outcome)
+    return outcome_response(request, outcome)
 
 
 @endpoint("POST")
@@ -44,9 +44,9 @@ def validate(request: HttpRequest) -> HttpResponse:
     asked = read_shape(read_object(request), ValidateAsked)
     if asked.plugin_token != credential:
         raise BadRequest("plugin_token: not the token of the Authorization header.", field="plugin_token")
-    caller, sent, now = _caller(request, credential), _sent(request), time.time()
+    caller, sent, now = caller_of(request, credential), sent_request(request), time.time()
     outcome = decide(lambda state: validate_token(asked=asked, caller=caller, sent=sent, state=state, now=now))
-    return _outcome_response(request, outcome)
+    return outcome_response(request, outcome)
 
 
 @endpoint("POST")
@@ -54,9 +54,9 @@ def refresh(request: HttpRequest) -> HttpResponse:
     """`POST /api/plugins/refresh`."""
     credential = _token(request)
     asked = read_shape(read_object(request, allow_empty=True), RefreshAsked)
-    caller, sent, now = _caller(request, credential), _sent(request), time.time()
+    caller, sent, now = caller_of(request, credential), sent_request(request), time.time()
     outcome = decide(lambda state: refresh_token(asked=asked, caller=caller, sent=sent, state=state, now=now))
-    return _outcome_response(request, outcome)
+    return outcome_response(request, outcome)
 
 
 @endpoint("POST")
@@ -64,9 +64,9 @@ def deactivate(request: HttpRequest) -> HttpResponse:
     """`POST /api/plugins/deactivate`."""
     credential = _token(request)
     read_object(request, allow_empty=True)
-    caller, sent, now = _caller(request, credential), _sent(request), time.time()
+    caller, sent, now = caller_of(request, credential), sent_request(request), time.time()
     outcome = decide(lambda state: deactivate_installation(caller=caller, sent=sent, state=state, now=now))
-    return _outcome_response(request, outcome)
+    return outcome_response(request, outcome)
 
 
 @endpoint("POST")
@@ -74,9 +74,9 @@ def usage(request: HttpRequest) -> HttpResponse:
     """`POST /api/plugins/usage`."""
     credential = _token(request)
     asked = read_shape(read_object(request), UsageAsked)
-    caller, sent, now = _caller(request, credential), _sent(request), time.time()
+    caller, sent, now = caller_of(request, credential), sent_request(request), time.time()
     outcome = decide(lambda state: report_usage(asked=asked, caller=caller, sent=sent, state=state, now=now))
-    return _outcome_response(request, outcome)
+    return outcome_response(request, outcome)
 
 
 def _token(request: HttpRequest) -> str:
@@ -86,11 +86,13 @@ def _token(request: HttpRequest) -> str:
         raise AuthenticationRequired("Send the plugin token as Authorization: Bearer.", headers=exc.headers) from exc
 
 
-def _caller(request: HttpRequest, credential: str) -> Caller:
+def caller_of(request: HttpRequest, credential: str) -> Caller:
+    """Who sent a request."""
     return Caller(credential, client_address(request), request_id())
 
 
-def _sent(request: HttpRequest) -> SentRequest:
+def sent_request(request: HttpRequest) -> SentRequest:
+    """The request as it arrived, for what its proof covers."""
     header = request.META.get
     return SentRequest(
         method=request.method or "",
@@ -108,7 +110,8 @@ def _target(request: HttpRequest) -> str:
     return f"{request.path}?{query}" if query else request.path
 
 
-def _outcome_response(request: HttpRequest, outcome: Outcome) -> HttpResponse:
+def outcome_response(request: HttpRequest, outcome: Outcome) -> HttpResponse:
+    """Answer what a decision came to."""
     if isinstance(outcome, Denied):
         return _verdict_response(request, outcome)
     response = json_response(outcome.body)

@@ -21,6 +21,18 @@ _BY_NAME: dict[str, Any] = {
     "cidrs": ["203.0.113.0/24"],
     "value": True,
 }
+_ID_PREFIXES: dict[str, str] = {
+    "ApiKey": "key",
+    "IssuedApiKey": "key",
+    "OperatorKey": "opk",
+    "IssuedOperatorKey": "opk",
+    "Entitlement": "ent",
+    "Feature": "ent",
+    "Layer": "ent",
+    "Installation": "inst",
+    "Invitation": "inv",
+    "Quarantine": "qua",
+}
 _INSTANT = "2026-01-31T00:00:00Z"
 
 
@@ -30,6 +42,9 @@ def example_of(shape: type[msgspec.Struct]) -> dict[str, Any]:
     for field in msgspec.structs.fields(shape):
         kind = inspect.type_info(field.type)
         members[field.encode_name] = _example(kind, field.encode_name)
+    for name, prefix in _ID_PREFIXES.items():
+        if shape.__name__.startswith(name) and isinstance(members.get("id"), str):
+            members["id"] = f"{prefix}_01jv0000000000000000000000"
     return members
 
 

@@ -49,7 +49,8 @@ class Operation:
     max_bytes: int = MAX_BODY_BYTES
     problems: tuple[tuple[int, str], ...] = ()
     description: str = ""
-    prepare: Callable[[HttpRequest], None] | None = None
+    waits: bool = False
+    """Waits for another process: runs outside of any transaction, and must be safe to run twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +166,8 @@ def _run(declared: Operation, handler: Handler, view: Any, request: Request, pat
         found = handler(view, call, *arguments, **path)
         return _response(http, found) if isinstance(found, Answer) else found
     claim = idempotency.claim_for(http, sent, principal=principal, now=call.now)
-    if declared.prepare is not None:
-        declared.prepare(http)
+    if declared.waits:
+        return _wait(claim, work)
     try:
         with transaction.atomic():
             return _write(http, claim, work)
@@ -192,6 +193,23 @@ def _write(
         # What was refused did nothing, and the refusal is remembered like any other answer.
         response, holds_secret = error_response(request, exc), False
     idempotency.remember(claim, response, holds_secret=holds_secret)
+    return response
+
+
+def _wait(claim: idempotency.Claim | None, work: Callable[[], tuple[HttpResponse, bool]]) -> HttpResponse:
+    """Run what waits for others: no transaction may stand open for as long as that takes."""
+    if claim is not None:
+        with transaction.atomic():
+            before = idempotency.first_answer(claim)
+        if before is not None:
+            return before
+    response, holds_secret = work()
+    if claim is not None:
+        with transaction.atomic():
+            before = idempotency.first_answer(claim)
+            if before is not None:
+                return before
+            idempotency.remember(claim, response, holds_secret=holds_secret)
     return response
 
 

@@ -16,6 +16,7 @@ from licensing.core.api.examples import example_of
 from licensing.core.api.operations import SAFE_METHODS, Operation
 from licensing.core.api.routes import DOCUMENTED
 from licensing.core.api.views import ApiView
+from licensing.core.errors import DomainError
 from licensing.core.problems import PROBLEM_CONTENT_TYPE
 
 _REF: Final = "#/components/schemas/{name}"
@@ -50,6 +51,8 @@ SECURITY_SCHEMES: Final = {
 
 _shapes: dict[str, type[msgspec.Struct]] = {}
 _plain: dict[str, dict[str, dict[str, Any]]] = {}
+_examples: dict[str, dict[str, Any]] = {}
+_sentences: dict[str, tuple[str, str]] = {}
 
 
 class OperationSchema(AutoSchema):
@@ -112,6 +115,11 @@ def document_view(name: str, method: str, document: dict[str, Any]) -> None:
     _plain.setdefault(name, {})[method.lower()] = document
 
 
+def document_codes(sentences: Mapping[str, str]) -> None:
+    """Say what problems of these codes tell, for their examples."""
+    _sentences.update({code: ("", detail) for code, detail in sentences.items()})
+
+
 def shape_reference(shape: type[msgspec.Struct]) -> dict[str, str]:
     """A reference to a shape's component, which is added to the document."""
     known = _shapes.setdefault(shape.__name__, shape)
@@ -131,9 +139,9 @@ def problem_responses(codes: Iterable[tuple[int, str]], *, success_member: bool 
                 "content": {PROBLEM_CONTENT_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}, "examples": {}}},
             },
         )
-        response["content"][PROBLEM_CONTENT_TYPE]["examples"][code] = {
-            "value": _problem_example(status, code, success_member=success_member)
-        }
+        name = f"{code}_{status}" + ("_plugin_api" if success_member else "")
+        _examples[name] = {"value": _problem_example(status, code, success_member=success_member)}
+        response["content"][PROBLEM_CONTENT_TYPE]["examples"][code] = {"$ref": f"#/components/examples/{name}"}
     return found
 
 
@@ -154,6 +162,7 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
     schemas["Problem"] = _PROBLEM
     result["components"] = {
         "schemas": dict(sorted(schemas.items())),
+        "examples": dict(sorted(_examples.items())),
         "securitySchemes": SECURITY_SCHEMES,
     }
     return result
@@ -299,17 +308,32 @@ def _problems(declared: Operation, method: str, path: str) -> list[tuple[int, st
 
 
 def _problem_example(status: int, code: str, *, success_member: bool) -> dict[str, Any]:
+    title, detail = _sentence(code)
     example: dict[str, Any] = {
         "type": f"/docs/errors/{code}",
-        "title": HTTPStatus(status).phrase,
+        "title": title or HTTPStatus(status).phrase,
         "status": status,
-        "detail": "A sentence that says what is wrong.",
+        "detail": detail,
         "code": code,
         "request_id": "req_5f2c9e0b7a1d4c3e8f60",
     }
-    if code in ("BAD_REQUEST", "INVALID_VALUE"):
-        example |= {"field": "name", "errors": [{"field": "name", "detail": "This field is required."}]}
+    if code == "BAD_REQUEST":
+        errors = [{"field": "name", "detail": "This field is required."}]
+        example |= {"detail": "name: This field is required.", "field": "name", "errors": errors}
+    elif code == "INVALID_VALUE":
+        example |= {"detail": "name: give it a name.", "field": "name"}
     return {"success": False, **example} if success_member else example
+
+
+def _sentence(code: str) -> tuple[str, str]:
+    """The title and sentence that a problem of this code has, unless it says more."""
+    if code not in _sentences:
+        pending: list[type[DomainError]] = [DomainError]
+        while pending:
+            kind = pending.pop()
+            pending += kind.__subclasses__()
+            _sentences.setdefault(kind.code, (kind.title, f"{kind.title}."))
+    return _sentences.get(code, ("", "The error has been recorded under the request id."))
 
 
 _PROBLEM: Final = {
