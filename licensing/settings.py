@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from csp.constants import NONCE, NONE, SELF
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
@@ -147,6 +148,10 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "accounts.portal.apps.OperatorAdminConfig",
+    "accounts.portal.apps.SignInConfig",
+    "allauth.mfa",
+    "allauth.usersessions",
     "rest_framework",
     "licensing.core",
     "accounts",
@@ -157,8 +162,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "licensing.core.middleware.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "accounts.portal.middleware.BrowserMiddleware",
 ]
-ROOT_URLCONF = "licensing.urls"
+ROOT_URLCONF = "registry.file_urls" if ROLE == "files" else "licensing.urls"
 WSGI_APPLICATION = "licensing.wsgi.application"
 AUTH_USER_MODEL = "accounts.User"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
@@ -172,27 +178,116 @@ APPEND_SLASH = False  # both forms are routes: a redirect would lose a POST's bo
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]  # what is translated: a page half in another language helps nobody
 USE_I18N = True
 STATIC_URL = "/static/"
 STATIC_ROOT = env.text("STATIC_ROOT", str(BASE_DIR / ".static"), help="Where `collectstatic` puts the portal's assets.")
+STATICFILES_DIRS = [BASE_DIR / "licensing" / "portal" / "static"]
+WHITENOISE_USE_FINDERS = True  # the files as they lie in the source: running needs no build step
+WHITENOISE_AUTOREFRESH = False
+WHITENOISE_MAX_AGE = 86400  # pages name assets with a digest of their content
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "licensing" / "portal" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
+            "builtins": ["django.templatetags.i18n", "accounts.portal.tags"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+                "accounts.portal.context.portal",
+            ],
         },
     }
 ]
 
+# -- The portal
+
+PORTAL_NAME = env.text("PORTAL_NAME", "Keywright", help="What the portal, its mails and authenticator apps call it.")
+OPERATORS_REQUIRE_MFA = env.boolean(
+    "OPERATORS_REQUIRE_MFA", IS_PRODUCTION, help="Let operators in only with a second factor."
+)
+SESSION_HOURS = env.integer(
+    "SESSION_HOURS", 14 * 24, minimum=1, maximum=8760, help="How long a person stays signed in to the portal."
+)
+MAIL_HOST = env.text("MAIL_HOST", help="SMTP server for invitations and password resets; empty: see MAIL_DIR.")
+MAIL_PORT = env.integer("MAIL_PORT", 587, minimum=1, maximum=65535, help="Its port.")
+MAIL_USER = env.text("MAIL_USER", help="User name at the SMTP server; empty: none is asked for.")
+MAIL_PASSWORD = env.secret("MAIL_PASSWORD", help="The password that belongs to it.")
+MAIL_SECURITY = env.text(
+    "MAIL_SECURITY", "starttls", choices=("starttls", "tls", "none"), help="How the connection to it is protected."
+)
+MAIL_FROM = env.text("MAIL_FROM", "Keywright <keywright@localhost>", help="Sender of the portal's mails.")
+MAIL_DIR = env.text("MAIL_DIR", help="Write mails to files in this folder, where there is no MAIL_HOST.")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = MAIL_FROM
+EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL_HOST, MAIL_PORT, MAIL_USER, MAIL_PASSWORD
+EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL_SECURITY == "starttls", MAIL_SECURITY == "tls"
+EMAIL_TIMEOUT = 10
+EMAIL_FILE_PATH = MAIL_DIR or None
+EMAIL_BACKEND = "django.core.mail.backends." + (
+    "smtp.EmailBackend" if MAIL_HOST else "filebased.EmailBackend" if MAIL_DIR else "console.EmailBackend"
+)
+CACHES = {
+    # Rate limits of sign-in and used codes: shared by all processes, so that none of them can be asked in turn.
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": VALKEY_URL,
+        "KEY_PREFIX": "portal",
+        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+    }
+}
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "portal-home"
+ACCOUNT_ADAPTER = "accounts.portal.adapters.AccountAdapter"
+ACCOUNT_FORMS = {"reset_password": "accounts.portal.forms.ResetPasswordForm"}
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"  # addresses are proven by the invitation's mail
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_LOGIN_ON_PASSWORD_RESET = False  # whoever holds the mailbox still owes the second factor
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(PUBLIC_URL).scheme
+MFA_ADAPTER = "accounts.portal.adapters.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not IS_PRODUCTION  # browsers allow it on loopback alone
+PASSWORD_RESET_TIMEOUT = 3600
+CSRF_FAILURE_VIEW = "accounts.portal.errors.csrf_failure"
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [NONCE],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],  # data: for the QR code of a second factor
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "require-trusted-types-for": ["'script'"],
+        "trusted-types": ["default", "dompurify"],
+        "report-uri": ["/account/reports"],
+        "report-to": ["browser"],
+    }
+}
+
 # Browsers: also what `check --deploy` looks at.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = urlsplit(PUBLIC_URL).scheme == "https"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = SESSION_HOURS * 3600
+# The browser itself holds a __Host- cookie to TLS, to this host alone and to no narrower path.
+COOKIE_PREFIX = "__Host-" if SESSION_COOKIE_SECURE else ""
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}session", f"{COOKIE_PREFIX}csrf"
 SECURE_HSTS_SECONDS = 31536000 if SESSION_COOKIE_SECURE else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SESSION_COOKIE_SECURE
 SECURE_SSL_REDIRECT = False  # the proxy speaks TLS; this server would only redirect its own health checks
@@ -202,6 +297,9 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES
 SILENCED_SYSTEM_CHECKS = [
     "security.W002",  # X-Frame-Options: the Content-Security-Policy says frame-ancestors 'none'
     "security.W003",  # CSRF middleware stands where sessions do: on the portal, not on the keyed APIs
+    "admin.E408",  # sessions, sign-in and messages stand in BrowserMiddleware, for the same reason
+    "admin.E409",
+    "admin.E410",
     "security.W008",  # TLS redirect: the proxy's
     "urls.W002",
 ]
@@ -276,6 +374,7 @@ ARTIFACT_MAX_BYTES = env.integer(
 FILES_URL = env.http_url(
     "FILES_URL", PUBLIC_URL, help="Where the `files` process is reached: download URLs are below this."
 )
+ALLOWED_HOSTS.append(urlsplit(FILES_URL).hostname or "")
 DOWNLOAD_URL_SECONDS = env.integer(
     "DOWNLOAD_URL_SECONDS", 300, minimum=1, maximum=300, help="How long a download URL lives."
 )
@@ -287,7 +386,38 @@ DOWNLOAD_S3_REDIRECT_SECONDS = env.integer(
     "DOWNLOAD_S3_REDIRECT_SECONDS",
     0,
     maximum=30,
-    help="Let S3 send artifacts: how long the presigned link lives that a download is redirected to; 0: send ourselves.",
+    help="Let S3 send artifacts: how long the presigned link lives that a download is redirected to; 0: we send.",
+)
+
+# -- Build farm
+
+BUILD_DIR = env.text(
+    "BUILD_DIR",
+    str(BASE_DIR / ".builds"),
+    help="Where a build worker keeps sources, slots and its compiler cache; build slots' users must be able to reach it.",
+)
+BUILD_CACHE_DIR = env.text("BUILD_CACHE_DIR", help="The compiler cache, if it is to be elsewhere than in BUILD_DIR.")
+BUILD_SLOTS = env.integer("BUILD_SLOTS", 1, minimum=1, maximum=64, help="Builds at a time on one build machine.")
+BUILD_BASE_UID = env.integer(
+    "BUILD_BASE_UID", 64000, minimum=1000, help="The first of the users that builds run as, one for each slot."
+)
+BUILD_GO_ROOT = env.text("BUILD_GO_ROOT", help="GOROOT of the Go toolchain; empty: the installed wheel's or system's.")
+BUILD_BUBBLEWRAP = env.text("BUILD_BUBBLEWRAP", help="The bubblewrap program; empty: the system's or wheel's.")
+BUILD_CGROUP = env.text("BUILD_CGROUP", help="A delegated cgroup v2 folder for builds; empty: none.")
+BUILD_SECONDS = env.integer("BUILD_SECONDS", 300, minimum=10, maximum=3600, help="How long one compile may take.")
+BUILD_MEMORY_MEGABYTES = env.integer(
+    "BUILD_MEMORY_MEGABYTES", 3072, minimum=256, maximum=65536, help="How much memory one compile may take."
+)
+BUILD_SIGNER = env.text(
+    "BUILD_SIGNER", "build_farm.signing.local.LocalSigner", help="The class that signs (docs/builds.md)."
+)
+SOURCE_MAX_BYTES = env.integer(
+    "SOURCE_MAX_BYTES", 64 * 1024**2, minimum=1024, maximum=1024**3, help="The largest source archive that is taken in."
+)
+REFUSE_UNDECLARED_CAPABILITIES = env.boolean(
+    "REFUSE_UNDECLARED_CAPABILITIES",
+    False,
+    help="Refuse a release whose source can do what its keywright.toml does not declare, instead of reporting it.",
 )
 
 # -- Celery
@@ -313,13 +443,22 @@ CELERY_TIMEZONE = "UTC"
 CELERY_TASK_ROUTES = {
     "licensing.maintain_keys": {"queue": "sign"},
     "licensing.rotate_signing_key": {"queue": "sign"},
+    "build_farm.build_next": {"queue": "build"},
+    "build_farm.sign_waiting": {"queue": "sign"},
+    "registry.sign_due": {"queue": "sign"},
 }
 # `expires`: a worker that was away makes up for it with one run, not with one for each tick it missed.
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "dispatch-outbox": {"task": "licensing.dispatch_outbox", "schedule": 2.0, "options": {"expires": 10}},
     "maintain-keys": {"task": "licensing.maintain_keys", "schedule": 60.0, "options": {"expires": 120}},
     "raise-key-alarm": {"task": "licensing.raise_key_alarm", "schedule": 600.0, "options": {"expires": 600}},
+    "sweep-builds": {"task": "build_farm.sweep", "schedule": 5.0, "options": {"expires": 10}},
+    "build-next": {"task": "build_farm.build_next", "schedule": 10.0, "options": {"expires": 10}},
+    "sign-waiting": {"task": "build_farm.sign_waiting", "schedule": 10.0, "options": {"expires": 10}},
     "purge-outbox": {"task": "licensing.purge_outbox", "schedule": 3600.0, "options": {"expires": 3600}},
+    "sign-due": {"task": "registry.sign_due", "schedule": 60.0, "options": {"expires": 120}},
+    "forget-old-grants": {"task": "registry.forget_old_grants", "schedule": 3600.0, "options": {"expires": 3600}},
+    "collect-artifacts": {"task": "registry.collect_artifacts", "schedule": 21600.0, "options": {"expires": 21600}},
 }
 
 # -- Management and account API

@@ -63,14 +63,15 @@ class PluginOffers:
         pin = policy.version_pins.get(self.plugin)
         for offer in self.offers:
             version = offer.release.version
-            if (
-                not offer.release.is_yanked
-                and offer.is_for(platform)
-                and (pin is None or is_pinned(pin, version))
-                and any(self._is_offered(offer, name) for name in {channel, STABLE})
-            ):
+            is_allowed = pin is None or is_pinned(pin, version)
+            if is_allowed and offer.is_for(platform) and self.is_offered(offer, {channel, STABLE}):
                 return offer
         return None
+
+    def is_offered(self, offer: Offer, channels: Iterable[str] | None = None) -> bool:
+        """Whether one of these channels (of all of its own, unless said) offers a release now."""
+        wanted = offer.release.channels if channels is None else channels
+        return not offer.release.is_yanked and any(self._is_offered(offer, name) for name in wanted)
 
     def offer(self, version: str) -> Offer | None:
         """The release of exactly this version, yanked or not."""

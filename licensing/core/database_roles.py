@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from psycopg import sql
 
 APPEND_ONLY = frozenset({"audit_event"})
-SIGN_WRITES = frozenset({"signing_key", "certificate", "signed_key_set"})
+SIGN_WRITES = frozenset({"signing_key", "certificate", "signed_key_set", "signed_policy"})
 WEB_READS_ONLY = SIGN_WRITES | {"django_migrations"}
-SIGN_READS = frozenset({"plugin", "django_migrations", "django_content_type"})
+SIGN_READS = frozenset(
+    {"plugin", "django_migrations", "django_content_type", "customer_policy", "release", "stored_file"}
+)
+SIGN_COMPLETES = frozenset({"artifact"})  # adds the signature to a row that `web` has made
 SIGN_APPENDS = frozenset({"audit_event", "outbox_event"})
 
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -33,6 +36,8 @@ def sign_privileges(table: str) -> tuple[str, ...]:
         return ("SELECT", "INSERT", "UPDATE")
     if table in SIGN_APPENDS:
         return ("SELECT", "INSERT")
+    if table in SIGN_COMPLETES:
+        return ("SELECT", "UPDATE")
     return ("SELECT",) if table in SIGN_READS else ()
 
 

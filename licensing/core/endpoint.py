@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from functools import wraps
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 from licensing.core.errors import AuthenticationRequired, BadRequest, MethodNotAllowed
 from licensing.core.problems import exception_response
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 _MAX_CREDENTIAL_CHARACTERS = 16 * 1024
 
@@ -19,7 +20,7 @@ def endpoint(*methods: str) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def handle(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        def handle(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
             try:
                 if request.method not in methods:
                     raise MethodNotAllowed(f"Use {allowed}.", headers={"Allow": allowed})

@@ -16,7 +16,7 @@ from licensing.core.source import client_address
 from licensing.services.state import decide
 from registry.api.byte_ranges import Span, if_match, if_none_match, if_range, parse_ranges
 from registry.api.sending import Body, Plan
-from registry.errors import IntegrityBroken, RangeNotSatisfiable
+from registry.errors import DownloadCapReached, IntegrityBroken, RangeNotSatisfiable
 from registry.services.integrity import quarantine_damaged
 from registry.services.redemptions import Redemption, Sender, record_refusal, redeem, settle, take
 from registry.services.stored_files import as_stored
@@ -30,25 +30,29 @@ _DECIDE_AGAIN_AFTER_SECONDS = 0.25
 @endpoint("GET", "HEAD")
 def download(request: HttpRequest, segment: str) -> HttpResponseBase:
     """Send the file, or the part of it that is asked for."""
-    redemption = _redeemed(request, segment)
-    began = time.monotonic()
-    file = _opened(redemption)
-    try:
-        if time.monotonic() - began > _DECIDE_AGAIN_AFTER_SECONDS:
-            redemption = _redeemed(request, segment)
-        return _answer(request, redemption, file)
-    except BaseException:
-        file.close()
-        raise
-
-
-def _redeemed(request: HttpRequest, segment: str) -> Redemption:
     sender = Sender(
         address=client_address(request),
         request_id=request_id(),
         customer_id=request.META.get("HTTP_X_CUSTOMER_ID"),
         plugin=request.META.get("HTTP_X_PLUGIN_NAME"),
     )
+    redemption = _redeemed(segment, sender)
+    began = time.monotonic()
+    file = _opened(redemption)
+    try:
+        if time.monotonic() - began > _DECIDE_AGAIN_AFTER_SECONDS:
+            redemption = _redeemed(segment, sender)
+        return _answer(request, redemption, file)
+    except DownloadCapReached as exc:
+        file.close()
+        record_refusal(segment, sender, exc)
+        raise
+    except BaseException:
+        file.close()
+        raise
+
+
+def _redeemed(segment: str, sender: Sender) -> Redemption:
     outcome = decide(lambda state: redeem(segment=segment, sender=sender, state=state, now=time.time()))
     if isinstance(outcome, DomainError):
         record_refusal(segment, sender, outcome)

@@ -43,9 +43,8 @@ class Plan:
                 yield part
 
     def _head(self, span: Span, size: int, content_type: str) -> bytes:
-        return (
-            f"\r\n--{self.boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {span.content_range(size)}\r\n\r\n"
-        ).encode("ascii")
+        lines = (f"--{self.boundary}", f"Content-Type: {content_type}", f"Content-Range: {span.content_range(size)}")
+        return ("\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
 
 class Body:
