@@ -6,7 +6,7 @@ from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
 from licensing.rules.tokens import is_revoked
 from licensing.services import limits
-from licensing.services.authenticate import Caller
+from licensing.services.authenticate import Caller, is_proof_required, refuse
 from licensing.services.installations import release_installation
 from licensing.services.outcome import Denied, Granted, Outcome
 from licensing.services.plugin_tokens import open_token
@@ -28,10 +28,16 @@ def deactivate(*, caller: Caller, sent: SentRequest, state: State, now: float) -
     headers = limits.take(installation=token.installation_id, customer=facts.customer, catalogue=facts.catalogue)
     row = Installation.objects.filter(pk=token.installation_id, customer_id=token.customer_id).first()
     if row is None or (is_revoked(token, facts.customer) and row.released_at is None):
-        return Denied(deny(codes.TOKEN_REVOKED))
-    refusal = check_proof(sent=sent, credential=caller.credential, build_id=token.build_id, is_required=False, now=now)
+        return refuse(deny(codes.TOKEN_REVOKED), facts, presented.actor, headers, token.installation_id)
+    refusal = check_proof(
+        sent=sent,
+        credential=caller.credential,
+        build_id=token.build_id,
+        is_required=is_proof_required(facts),
+        now=now,
+    )
     if refusal is not None:
-        return Denied(refusal)
+        return refuse(refusal, facts, presented.actor, headers, token.installation_id)
     release_installation(
         installation=row, reason="deactivated", confirmed=True, actor=presented.actor, now=from_epoch(now)
     )

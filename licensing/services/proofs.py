@@ -4,6 +4,7 @@ When nonces cannot be remembered (Valkey away, or restarted so lately that a non
 freshness is unknown: that matters only where proof is required, and there the answer is 503, never a verdict.
 """
 
+import secrets
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,6 +25,7 @@ from licensing.crypto.proof import (
     parse_proof,
     verify_proof,
 )
+from licensing.crypto.sealing import SealError
 from licensing.models import BuildCredential
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
@@ -31,22 +33,26 @@ from licensing.rules.codes import Verdict, deny
 _NONCE_SECONDS = 2 * MAX_SKEW_SECONDS + 10
 _SINCE_KEY = "proof:since"
 
-# Remember a nonce once, and tell since when nonces are remembered at all: a Valkey that was emptied or restarted has
-# no such mark and sets it now. Returns {1 if the nonce is new, the mark}.
+# Remember a nonce once, by the request it came with, and tell since when nonces are remembered at all: a Valkey that
+# was emptied or restarted has no such mark and sets it now. Returns {1 if the nonce is new or this very request's, the
+# mark}.
 _REMEMBER = """
 local since = redis.call('GET', KEYS[2])
 if not since then
   since = redis.call('TIME')[1]
   redis.call('SET', KEYS[2], since)
 end
-local fresh = redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1])
+local fresh = redis.call('SET', KEYS[1], ARGV[2], 'NX', 'EX', ARGV[1]) or redis.call('GET', KEYS[1]) == ARGV[2]
 return {fresh and 1 or 0, since}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """A request as it arrived, for what its proof covers."""
+    """A request as it arrived, for what its proof covers.
+
+    `mark` tells it from every other request: a decision that has to be made again is no replay of itself.
+    """
 
     method: str
     target: str
@@ -54,6 +60,7 @@ class SentRequest:
     proof: str | None = field(default=None, repr=False)
     timestamp: str | None = None
     nonce: str | None = None
+    mark: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
 
 def check_proof(
@@ -83,14 +90,23 @@ def check_proof(
         return deny(codes.PROOF_INVALID, f"The proof's time is too far from the server's, which is {exc.server_time}.")
     except ProofInvalid:
         return deny(codes.PROOF_INVALID)
-    return _check_freshness(proof, build_id, is_required=is_required)
+    return _check_freshness(proof, build_id, mark=sent.mark, is_required=is_required)
 
 
 @lru_cache(maxsize=20_000)
 def build_secret(build_id: str) -> bytes | None:
-    """The secret inside a build; None for an unknown build. Kept in memory: it never changes."""
+    """The secret inside a build; None for an unknown build. Kept in memory: it never changes.
+
+    Raises:
+        ServiceUnavailable: it was sealed under a key that this process does not hold.
+    """
     row = BuildCredential.objects.filter(pk=build_id).values_list("sealed_secret", flat=True).first()
-    return None if row is None else ring("builds").unseal(bytes(row), identity=build_secret_identity(build_id))
+    if row is None:
+        return None
+    try:
+        return ring("builds").unseal(bytes(row), identity=build_secret_identity(build_id))
+    except SealError as exc:
+        raise ServiceUnavailable(note=f"the secret of {build_id}: {exc}") from exc
 
 
 def build_secret_identity(build_id: str) -> str:
@@ -110,9 +126,10 @@ def remember_from_the_start() -> None:
         return
 
 
-def _check_freshness(proof: RequestProof, build_id: str, *, is_required: bool) -> Verdict | None:
+def _check_freshness(proof: RequestProof, build_id: str, *, mark: str, is_required: bool) -> Verdict | None:
     def remember(client: redis.Redis) -> tuple[int, int]:
-        fresh, since = client.eval(_REMEMBER, 2, f"proof:nonce:{build_id}:{proof.nonce}", _SINCE_KEY, _NONCE_SECONDS)
+        keys = (f"proof:nonce:{build_id}:{proof.nonce}", _SINCE_KEY)
+        fresh, since = client.eval(_REMEMBER, len(keys), *keys, _NONCE_SECONDS, mark)
         return int(fresh), int(since)
 
     try:

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from accounts.keyrings import ring
 from licensing.core.errors import ServiceUnavailable
 from licensing.crypto import jwk
+from licensing.crypto.sealing import SealError
 from licensing.crypto.tokens import SigningKey
 from licensing.rules.snapshot import Catalogue
 
@@ -16,8 +17,8 @@ def minting_key(catalogue: Catalogue, purpose: str) -> SigningKey:
     """Return the active key of `token` or `lease`.
 
     Raises:
-        ServiceUnavailable: there is none, or the signed key set that is out does not list it. A key that kits have
-            no way to believe mints nothing.
+        ServiceUnavailable: there is none, or it cannot be opened, or the signed key set that is out does not list it.
+            A key that kits have no way to believe mints nothing.
     """
     for row in catalogue.signing_keys:
         if row.purpose == purpose and row.state == "active" and row.sealed_private_key is not None:
@@ -48,7 +49,10 @@ def sealing_identity(kid: str) -> str:
 
 @lru_cache(maxsize=16)
 def _unsealed(kid: str, sealed: bytes) -> SigningKey:
-    der = ring("tokens").unseal(sealed, identity=sealing_identity(kid))
+    try:
+        der = ring("tokens").unseal(sealed, identity=sealing_identity(kid))
+    except SealError as exc:
+        raise ServiceUnavailable(note=f"the signing key {kid}: {exc}") from exc
     return SigningKey(kid=kid, private_key=jwk.private_from_der(der))
 
 

@@ -63,20 +63,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def empty_valkey() -> Iterator[None]:
+def empty_valkey() -> None:
     """A Valkey that has seen nothing, and remembers nonces since for ever."""
-    _reset_valkey()
-    yield
-    _reset_valkey()
-
-
-@pytest.fixture
-def dead_valkey(settings: Settings, tmp_path: Path) -> None:
-    """A Valkey that does not answer: its socket is not there."""
-    settings.VALKEY_URL = f"unix://{tmp_path}/nobody.sock?db=0"
-
-
-def _reset_valkey() -> None:
     from licensing.core.valkey import valkey
 
     valkey().run(lambda client: (client.flushdb(), client.set("proof:since", 0)))
+
+
+@pytest.fixture
+def dead_valkey(empty_valkey: None, settings: Settings, tmp_path: Path) -> None:
+    """A Valkey that does not answer: its socket is not there."""
+    settings.VALKEY_URL = f"unix://{tmp_path}/nobody.sock?db=0"
