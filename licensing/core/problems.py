@@ -112,3 +112,6 @@ def as_domain_error(exc: Exception) -> errors.DomainError | None:
             # The database is away, starting, or refused the connection: no answer can be known.
             return errors.ServiceUnavailable(note=f"database: {type(exc).__name__}")
     return None
+        case errors.ConfigurationError():
+            # A secret that this process was not given: nothing weaker will do. The text never holds one.
+            return errors.ServiceUnavailable(note=str(exc))
