@@ -2,26 +2,18 @@
 
 import base64
 import os
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from django.core.checks import CheckMessage, Tags, registry
-from django.test import override_settings
 
 from licensing.core.role_secrets import ROLES, SECRETS, required_secrets
 from licensing.crypto.sealing import new_versioned_key
+from tests.deployment import findings
 
 ROOT = Path(__file__).resolve().parents[2]
-READ_BY_CHECKS = (
-    *("IS_PRODUCTION", "DEBUG", "EMBEDDED", "ROLE", "SECRET_KEY", "KEY_ENCRYPTION_KEYS", "API_KEY_PEPPERS"),
-    *("PUBLIC_URL", "ALLOWED_HOSTS", "TRUSTED_PROXIES", "DATABASE_URL", "VALKEY_URL", "DATABASE_LISTEN_URL"),
-    *("DECLARED_SETTINGS", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_HSTS_SECONDS"),
-    *("SECURE_HSTS_INCLUDE_SUBDOMAINS", "SECURE_HSTS_PRELOAD"),
-)
 GRANIAN = Path(sys.executable).with_name("granian")
 
 
@@ -68,19 +60,6 @@ def run_check(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
-
-
-def findings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> list[CheckMessage]:
-    """What the deployment checks say of the settings that this environment makes, without a process of their own."""
-    with monkeypatch.context() as patch:
-        for name in list(os.environ):
-            patch.delenv(name)
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        made = runpy.run_path(str(ROOT / "licensing" / "settings.py"))
-    with override_settings(**{name: made[name] for name in READ_BY_CHECKS}):
-        found = registry.registry.run_checks(tags=[Tags.security], include_deployment_checks=True)
-    return [item for item in found if not item.is_silenced()]
 
 
 @pytest.mark.parametrize("role", ROLES)
