@@ -24,7 +24,10 @@ def json_response(
     body: Mapping[str, Any], *, status: int = 200, content_type: str = "application/json"
 ) -> HttpResponse:
     """Answer `body` as JSON that no cache may keep."""
-    response = HttpResponse(msgspec.json.encode(body), status=status, content_type=content_type)
+    written = msgspec.json.encode(body)
+    response = HttpResponse(written, status=status, content_type=content_type)
+    # A server that is not told the length sends chunks.
+    response.headers["Content-Length"] = str(len(written))
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -111,7 +114,7 @@ def as_domain_error(exc: Exception) -> errors.DomainError | None:
         case OperationalError() | InterfaceError():
             # The database is away, starting, or refused the connection: no answer can be known.
             return errors.ServiceUnavailable(note=f"database: {type(exc).__name__}")
-    return None
         case errors.ConfigurationError():
             # A secret that this process was not given: nothing weaker will do. The text never holds one.
             return errors.ServiceUnavailable(note=str(exc))
+    return None
