@@ -9,7 +9,7 @@ from django.db.models import Prefetch, Q
 
 from licensing.core.errors import NotFound
 from licensing.rules.versions import parse_version
-from registry.models import Artifact, Channel, CustomerPolicy, Release, RequestedBuild, SignedPolicy
+from registry.models import Artifact, Channel, CustomerPolicy, RegistryToken, Release, RequestedBuild, SignedPolicy
 from registry.services.policies import is_pinned
 from registry.services.releases import STABLE
 from registry.services.visitors import Visitor
@@ -132,6 +132,14 @@ def signed_policy(customer_id: str) -> SignedPolicy | None:
 def requested_build(customer_id: str, request_id: str) -> RequestedBuild:
     """A build that the customer asked for. Raises `NotFound`."""
     row = RequestedBuild.objects.select_related("release").filter(pk=request_id, customer=customer_id).first()
+    if row is None:
+        raise NotFound()
+    return row
+
+
+def registry_token(customer_id: str, token_id: str) -> RegistryToken:
+    """A registry token of a customer. Raises `NotFound`."""
+    row = RegistryToken.objects.filter(pk=token_id, customer=customer_id).first()
     if row is None:
         raise NotFound()
     return row

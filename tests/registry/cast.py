@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from accounts.services.api_keys import issue_api_key
 from accounts.services.customers import create_customer
 from licensing.core.actor import system
 from licensing.models import Feature, Plugin, PluginAccess, Subscription, Tier, TierGrant
-from licensing.services.key_lifecycle import bootstrap, certificate_key
 from licensing.services.subscriptions import set_subscription
 from registry.models import Artifact, RegistryToken, Release
 from registry.services.artifacts import add_artifact
@@ -72,7 +70,11 @@ def load_cast() -> Cast:
         Plugin.objects.create(
             name=name, description=f"The {name}.", required_tier_id=tier, is_private=is_private, accepts_unsigned=True
         )
-    acme, globex, initech = member("cust_123", "Pro"), member("enterprise_456", "Enterprise"), member("initech_1", "Enterprise")
+    acme, globex, initech = (
+        member("cust_123", "Pro"),
+        member("enterprise_456", "Enterprise"),
+        member("initech_1", "Enterprise"),
+    )
     PluginAccess.objects.create(plugin_id=PRIVATE, customer=globex.customer)
     PluginAccess.objects.create(plugin_id=OTHERS, customer=initech.customer)
     return Cast(acme, globex, initech)
@@ -145,7 +147,12 @@ def add(store: ArtifactStore, release: Release, content: bytes, *, target: str =
 
 
 def publish(
-    store: ArtifactStore, plugin: str, version: str, *, content: bytes | None = None, channels: Iterable[str] = ("stable",)
+    store: ArtifactStore,
+    plugin: str,
+    version: str,
+    *,
+    content: bytes | None = None,
+    channels: Iterable[str] = ("stable",),
 ) -> Artifact:
     """A published release with one public file for linux/amd64."""
     release = draft(store, plugin, version, channels=channels)
