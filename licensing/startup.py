@@ -38,7 +38,16 @@ def require_secrets() -> None:
         raise ConfigurationError(
             f"A process of role `{settings.ROLE}` needs {', '.join(missing)}: set each, or name its file in NAME_FILE."
         )
-    required = required_secrets(settings.ROLE)
+    open_secrets(settings.ROLE)
+
+
+def open_secrets(role: str) -> None:
+    """Read the keys that a role requires.
+
+    Raises:
+        ConfigurationError: one is missing or cannot be read.
+    """
+    required = required_secrets(role)
     for purpose in KEY_PURPOSES:
         if kek_setting(purpose) in required:
             ring(purpose)

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 
 import redis
+from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
-from accounts.keyrings import peppers, ring
 from licensing.core.endpoint import endpoint
 from licensing.core.problems import json_response
 from licensing.core.valkey import valkey
 from licensing.services.signing_keys import minting_key
 from licensing.services.state import State, decide
+from licensing.startup import open_secrets
 
 
 @endpoint("GET", "HEAD")
@@ -52,9 +53,8 @@ def _valkey() -> None:
 
 
 def _secrets() -> None:
-    peppers()
-    for purpose in ("auth", "tokens", "builds"):
-        ring(purpose)
+    # Asked of anything but `files`, this is about what a web process needs.
+    open_secrets("files" if settings.ROLE == "files" else "web")
 
 
 def _signing_keys() -> None:
