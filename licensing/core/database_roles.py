@@ -12,11 +12,12 @@ from psycopg import sql
 APPEND_ONLY = frozenset({"audit_event"})
 SIGN_WRITES = frozenset({"signing_key", "certificate", "signed_key_set", "signed_policy"})
 WEB_READS_ONLY = SIGN_WRITES | {"django_migrations"}
-SIGN_READS = frozenset(
-    {"plugin", "django_migrations", "django_content_type", "customer_policy", "release", "stored_file"}
-)
-SIGN_COMPLETES = frozenset({"artifact"})  # adds the signature to a row that `web` has made
-SIGN_APPENDS = frozenset({"audit_event", "outbox_event"})
+SIGN_READS = frozenset({"plugin", "django_migrations", "django_content_type", "customer_policy", "source_archive"})
+# Rows that `web` has made: builds, key slots and whoever waits. `release`: its row is locked, which asks for UPDATE.
+SIGN_COMPLETES = frozenset({"build", "key_slot_file", "requested_build", "release"})
+# Signs a vendor's file, adds a customer's signed build, and what that stands on in the store.
+SIGN_PUBLISHES = frozenset({"artifact", "stored_file"})
+SIGN_APPENDS = frozenset({"audit_event", "outbox_event", "build_credential"})
 
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
@@ -32,7 +33,7 @@ def web_privileges(table: str) -> tuple[str, ...]:
 
 def sign_privileges(table: str) -> tuple[str, ...]:
     """What `sign` may do with a table."""
-    if table in SIGN_WRITES:
+    if table in SIGN_WRITES or table in SIGN_PUBLISHES:
         return ("SELECT", "INSERT", "UPDATE")
     if table in SIGN_APPENDS:
         return ("SELECT", "INSERT")

@@ -40,7 +40,7 @@ CERTIFICATE_LIFETIME = timedelta(days=90)
 CERTIFICATE_RENEWAL = timedelta(days=30)
 CLOCK_MARGIN = timedelta(minutes=5)
 AUTHORITY = "authority"
-CERTIFIED = (Purpose.KEYSET, Purpose.POLICY, Purpose.BINARY)
+CERTIFIED = tuple(Purpose)
 _LOCK = (0x6B77, 0x7367)  # advisory: one hand on the keys at a time
 
 
