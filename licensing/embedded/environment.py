@@ -17,7 +17,7 @@ _FOREIGN_PREFIXES = ("GRANIAN_", "CELERY_")
 # libpq's own variables (PGOPTIONS, PGSERVICE, …) are meant for another database than the embedded one.
 _LIBPQ_PREFIX = "PG"
 
-ROLES = ("web", "control", "sign", "beat", "owner")
+ROLES = ("web", "files", "control", "sign", "beat", "owner")
 """What a process is (KEYWRIGHT_ROLE): its database role is the owner's, the signer's, or the web's."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -83,10 +84,11 @@ class Quickstart:
                 return self._check_running(stop)
             raise
         supervisor = Supervisor(stop=stop, announce=self._progress)
-        port = None
+        ports: list[socket.socket] = []
         try:
-            port = reserve(self._options.port)
-            server = self._start(supervisor, stop)
+            ports.append(reserve(self._options.port))
+            ports.append(reserve(0))  # any free one: files are only ever fetched from a URL that names it
+            server = self._start(supervisor, stop, files_port=ports[1].getsockname()[1])
             if self._options.check:
                 return self._check(server, self._base_url, stop)
             self._say(summary(self._instance, self._base_url, with_demo=self._options.with_demo))
@@ -96,7 +98,7 @@ class Quickstart:
             raise
         finally:
             supervisor.stop()
-            if port is not None:
+            for port in ports:
                 port.close()
             self._instance.close()
             self._progress("stopped; the data is kept")
@@ -105,14 +107,20 @@ class Quickstart:
     def _progress(self, what: str) -> None:
         self._say(f"{time.monotonic() - self._began:6.1f} s  {what}")
 
-    def _start(self, supervisor: Supervisor, stop: Stop) -> Server:
+    def _start(self, supervisor: Supervisor, stop: Stop, *, files_port: int) -> Server:
         self._require_space()
         is_embedded = given_url("DATABASE_URL") is None
         secrets = self._instance.secrets
         ensure_installation_secrets(secrets, database_exists=is_embedded and self._instance.postgres.exists())
         store_urls(secrets, self._start_services(supervisor, stop, is_embedded=is_embedded))
         public_url = os.environ.get("PUBLIC_URL") or self._base_url
-        server = Server(self._instance, port=self._options.port, public_url=public_url, is_embedded=is_embedded)
+        server = Server(
+            self._instance,
+            port=self._options.port,
+            files_port=files_port,
+            public_url=public_url,
+            is_embedded=is_embedded,
+        )
         write_private(self._instance.run / "base_url", self._base_url)
         write_shell_file(self._instance.root / "env", server.settings("web"))
         write_shell_file(self._instance.root / "env.sign", server.settings("sign"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,18 @@ RECIPES = (
         ),
         stop_group=_STOP_WEB,
     ),
+    # Sends files, however slowly they are read: a thread each, and none of those that decide.
+    Recipe(
+        name="files",
+        role="files",
+        arguments=(
+            *("-m", "granian", "--interface", "wsgi", "licensing.embedded.web:application"),
+            *("--host", HOST, "--port", "{files_port}", "--http", "1", "--no-ws"),
+            *("--workers", "1", "--blocking-threads", "256", "--backpressure", "512"),
+            *("--respawn-failed-workers", "--respawn-interval", "0.5", "--workers-kill-timeout", "5"),
+        ),
+        stop_group=_STOP_WEB,
+    ),
     Recipe(
         name="worker-control",
         role="control",
@@ -73,15 +86,26 @@ RECIPES = (
 class Server:
     """Builds the programs of one installation's server."""
 
-    def __init__(self, instance: Instance, *, port: int, public_url: str, is_embedded: bool) -> None:
+    def __init__(
+        self, instance: Instance, *, port: int, public_url: str, is_embedded: bool, files_port: int = 0
+    ) -> None:
+        """`files_port` is where files are sent from; 0: this server sends none."""
         self._instance = instance
         self._port = port
+        self._files_port = files_port
         self._public_url = public_url
         self._is_embedded = is_embedded
 
     def settings(self, role: str) -> dict[str, str]:
         """The settings that a process of this role is given."""
-        return role_settings(self._instance.secrets, role, public_url=self._public_url, is_embedded=self._is_embedded)
+        settings = role_settings(
+            self._instance.secrets, role, public_url=self._public_url, is_embedded=self._is_embedded
+        )
+        # What the caller has set stands: files may be elsewhere, or behind the same proxy.
+        settings["ARTIFACT_DIR"] = os.environ.get("ARTIFACT_DIR") or str(self._instance.root / "artifacts")
+        if self._files_port:
+            settings["FILES_URL"] = os.environ.get("FILES_URL") or f"http://{HOST}:{self._files_port}"
+        return settings
 
     def command(self, name: str, role: str, arguments: Sequence[str], *, to_terminal: bool = False) -> Program:
         """A Python program that does its work and ends."""
@@ -97,10 +121,11 @@ class Server:
 
     def children(self) -> list[Child]:
         """Everything that runs for as long as the server does."""
-        return [self._child(recipe) for recipe in RECIPES]
+        return [self._child(recipe) for recipe in RECIPES if recipe.name != "files" or self._files_port]
 
     def _child(self, recipe: Recipe) -> Child:
-        filled = [part.format(port=self._port, run=self._instance.run) for part in recipe.arguments]
+        places = {"port": self._port, "files_port": self._files_port, "run": self._instance.run}
+        filled = [part.format(**places) for part in recipe.arguments]
         program = Program(
             name=recipe.name,
             argv=[sys.executable, *filled],
@@ -111,16 +136,24 @@ class Server:
             stop_steps=((signal.SIGTERM, recipe.stop_seconds),),
         )
         is_web = recipe.name == "web"
+        ready = {"web": self.answers, "files": self.sends_files}
         return Child(
             program=program,
-            is_ready=self.answers if is_web else None,
+            is_ready=ready.get(recipe.name),
             stop_group=recipe.stop_group,
             explain=self._why_web_failed if is_web else GuardedProcess.failure,
         )
 
     def answers(self) -> bool:
         """True once the server says that it is ready."""
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=5)
+        return self._is_ready(self._port)
+
+    def sends_files(self) -> bool:
+        """True once the `files` process says that it is ready."""
+        return self._is_ready(self._files_port)
+
+    def _is_ready(self, port: int) -> bool:
+        connection = http.client.HTTPConnection(HOST, port, timeout=5)
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == http.HTTPStatus.OK

@@ -3,14 +3,13 @@
 import base64
 from typing import Any, ClassVar
 
-from django.http import HttpResponse
+from django.db import transaction
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from licensing.core.api.operations import Answer, Call, operation
 from licensing.core.api.views import ApiView
 from licensing.core.errors import NotFound
-from licensing.core.problems import error_response
 from licensing.models import PLUGIN_NAME_PATTERN, Plugin
 from licensing.rules.versions import parse_version
 from registry import selectors
@@ -139,15 +138,15 @@ class RegistryDownload(RegistryView):
         asked=DownloadAsked,
         answers={200: DownloadShown, 202: BuildWaitShown},
         problems=[(403, "ALLOWLIST_VIOLATION"), (403, "PLUGIN_QUARANTINED"), (403, "DOWNLOAD_CAP_REACHED")],
+        waits=True,  # not for long: a refusal must be able to commit its record
     )
-    def post(self, call: Call, asked: DownloadAsked, plugin: str, version: str) -> Answer | HttpResponse:
+    def post(self, call: Call, asked: DownloadAsked, plugin: str, version: str) -> Answer:
         """A URL that lives five minutes at most; 202 and where to wait while the customer's build is being made."""
-        outcome = ask_download(
-            visitor=visitor_of(call), plugin=plugin, version=version, target=f"{asked.os}/{asked.arch}"
-        )
+        visitor, target = visitor_of(call), f"{asked.os}/{asked.arch}"
+        with transaction.atomic():
+            outcome = ask_download(visitor=visitor, plugin=plugin, version=version, target=target)
         if isinstance(outcome, Refused):
-            # Answered and not raised: its record is to be committed.
-            return error_response(call.request, outcome.error)
+            raise outcome.error
         if isinstance(outcome, Handed):
             return Answer(_download_shown(outcome), holds_secret=True)
         return waiting(outcome.request)

@@ -176,11 +176,6 @@ class ReleaseUnyank(ReleaseView):
         return shown(ManagedReleaseShown.of(unyank_release(release=row, actor=call.actor)))
 
 
-def receive_file(request: HttpRequest) -> None:
-    """Stream the body into the store before the transaction begins; the answer finds it on the request."""
-    request.stored_file = _received(request)  # type: ignore[attr-defined]
-
-
 class ReleaseFile(ReleaseView):
     """Uploading a prebuilt file."""
 
@@ -189,7 +184,7 @@ class ReleaseFile(ReleaseView):
         action=_WRITE,
         answer=ManagedArtifactShown,
         status=201,
-        prepare=receive_file,
+        waits=True,  # for the body, which goes into the store before any transaction begins
         problems=[(409, "VERSION_EXISTS"), (409, "CONFLICT"), (411, "LENGTH_REQUIRED"), (413, "BODY_TOO_LARGE")],
     )
     def put(self, call: Call, plugin: str, version: str, target: str) -> Answer:
@@ -198,7 +193,7 @@ class ReleaseFile(ReleaseView):
         A `Repr-Digest: sha-256=:…:` that comes along must be the file's. It is signed soon after.
         """
         release = selectors.release(plugin, version)
-        stored: Stored = call.request.stored_file  # type: ignore[attr-defined]
+        stored = _received(call.request)
         suffix = "" if target == "any" else f"-{target}"
         row = add_artifact(
             release=release,

@@ -10,6 +10,7 @@ from registry.api.shapes import Channel, SignedPolicyShown
 from registry.models import Artifact, CustomerPolicy, RegistryToken, Release, SignedPolicy
 from registry.models import Channel as ChannelRow
 from registry.notes import rendered
+from registry.services.releases import STABLE
 
 Version = Annotated[str, Meta(min_length=5, max_length=64, examples=["2.1.0"])]
 Notes = Annotated[str, Meta(max_length=50_000, description="Markdown.", examples=["* Faster start"])]
@@ -30,7 +31,9 @@ class ReleaseAsked(Asked):
     """A draft of a release, to be filled with prebuilt files."""
 
     version: Version
-    channels: Annotated[list[Channel], Meta(min_length=1, max_length=8)] = ["stable"]
+    channels: Annotated[list[Channel], Meta(min_length=1, max_length=8)] = msgspec.field(
+        default_factory=lambda: [STABLE]
+    )
     notes: Notes = ""
 
 

@@ -1,7 +1,7 @@
 """Asking for a download: a URL, or the place to wait while the customer's build is made.
 
-Every refusal of something that exists is written down before it is answered, so refusals are returned and not raised:
-an error would roll back its own record.
+Every refusal is written down before it is answered, so refusals are returned and not raised: an error would roll back
+its own record.
 """
 
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class Refused:
 
 
 def ask_download(*, visitor: Visitor, plugin: str, version: str, target: str) -> Handed | Waiting | Refused:
-    """Hand out a URL for a release's file for a target, or have it built."""
+    """Hand out a URL for a release's file for a target, or have it built; inside a transaction of the caller's."""
     if not visitor.may_see(plugin):
         return _refused(visitor, plugin, version, codes.PLUGIN_UNKNOWN, NotFound())
     verdict = visitor.judge(plugin, version)

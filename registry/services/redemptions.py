@@ -28,8 +28,8 @@ from registry.services.registry_tokens import give_bytes_back, note_used, take_b
 from registry.services.visitors import REGISTRY_TOKEN, revisit
 from registry.url_keys import url_keys
 
-# A URL is good for the file, for starting over once, and for what a cut connection swallowed; not for passing around.
-TIMES = 2
+# A URL is good for the file, for starting over, and for what cut connections swallowed; not for passing around.
+TIMES = 4
 SPARE_BYTES = 1024 * 1024
 
 
