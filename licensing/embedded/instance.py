@@ -61,7 +61,7 @@ class Instance:
             for folder in (self.root, self.secrets, self.run):
                 sweep_half_written(folder)
             leftovers.end_all(run=self.run, postgres=self.postgres, mark=f"{INSTANCE_MARK}={self.mark}")
-            self.sockets = self._socket_directory()
+            self._make_socket_directory()
         except OSError as exc:
             self.close()
             raise cannot("use the data directory", exc, path=self.root) from exc
@@ -106,8 +106,8 @@ class Instance:
             raise
         self._lock = descriptor
 
-    def _socket_directory(self) -> Path:
-        """A short, private directory for the sockets, the same at every start unless somebody sits there."""
+    def _make_socket_directory(self) -> None:
+        """Make a short, private directory for the sockets, the same at every start unless somebody sits there."""
         remembered = self.run / "sockets"
         if remembered.exists():
             previous = Path(remembered.read_text(encoding="utf-8"))
@@ -119,12 +119,14 @@ class Instance:
             except FileExistsError:
                 if not _is_private(candidate):
                     continue  # another user's, or a link: not to be trusted, not to be touched
-                shutil.rmtree(candidate, ignore_errors=True)
-                candidate.mkdir(mode=0o700, exist_ok=True)
+                # Kept, not made again: in between, somebody else could make it.
+                for stale in candidate.iterdir():
+                    stale.unlink()
             except OSError:
                 continue
+            self.sockets = candidate
             write_private(remembered, str(candidate))
-            return candidate
+            return
         raise EmbeddedError("Cannot find a short, writable directory for unix sockets; set TMPDIR to one.")
 
     def _socket_candidates(self) -> Iterator[Path]:

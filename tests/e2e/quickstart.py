@@ -124,6 +124,10 @@ class Quickstart:
 
     def close(self) -> None:
         if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(60)
+        if self.process.poll() is None:
             self.kill_tree()
         self._reader.join(15)
         assert self.process.stdout is not None

@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -309,7 +310,11 @@ def test_a_disk_that_filled_up_since(start: Callable[..., Quickstart], mounted: 
             continue
     assert shutil.disk_usage(disk).free == 0
 
+    before = set(Path(tempfile.gettempdir()).glob("keywright-*"))
     assert "disk is full" in failed_start(start(disk / "data"))
+    remembered = (disk / "data" / "run" / "sockets").read_text()
+    assert Path(remembered) not in before
+    assert not Path(remembered).exists()
 
 
 @needs_root

@@ -158,6 +158,10 @@ class Holder:
     def close(self) -> None:
         """Free the pipes; whatever runs is ended."""
         if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(30)
+        if self.process.poll() is None:
             self.kill_tree()
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
