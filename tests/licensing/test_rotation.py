@@ -102,7 +102,7 @@ def test_declared_identities_open_what_the_services_sealed(holders: list[Holder]
     assert filled["api_key.sealed_root"] == filled["api_key.sealed_fingerprint"] == 3
     assert filled["operator_key.sealed_fingerprint"] == 1
     assert filled["signing_key.sealed_private_key"] == 2
-    assert filled["certificate.sealed_private_key"] == 2
+    assert filled["certificate.sealed_private_key"] >= 2
 
 
 # -- key-encryption keys
