@@ -103,6 +103,9 @@ class Server:
         )
         # What the caller has set stands: files may be elsewhere, or behind the same proxy.
         settings["ARTIFACT_DIR"] = os.environ.get("ARTIFACT_DIR") or str(self._instance.root / "artifacts")
+        if role == "files":
+            # Many threads, each of which asks the database for a moment before it sends and after.
+            settings["DATABASE_POOL_SIZE"] = "16"
         if self._files_port:
             settings["FILES_URL"] = os.environ.get("FILES_URL") or f"http://{HOST}:{self._files_port}"
         return settings

@@ -19,7 +19,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from registry.storage.interface import CHUNK_BYTES, FileDamaged, FileTooLarge, Stored, StoreUnavailable
+from registry.storage.interface import (
+    CHUNK_BYTES,
+    SENT_CHUNK_BYTES,
+    FileDamaged,
+    FileTooLarge,
+    Stored,
+    StoreUnavailable,
+)
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_REMEMBERED = 10_000
@@ -184,7 +191,7 @@ class OpenFile:
         end = start + length
         while start < end:
             with _translated("read a file"):
-                piece = os.pread(self._file.fileno(), min(CHUNK_BYTES, end - start), start)
+                piece = os.pread(self._file.fileno(), min(SENT_CHUNK_BYTES, end - start), start)
             # After the read: what was changed before it shows in the times, what is changed later was not read.
             if not piece or _identity(self._file) != self._identity:
                 raise FileDamaged("changed")

@@ -9,6 +9,8 @@ from typing import Protocol
 from licensing.core.errors import BodyTooLarge, ServiceUnavailable
 
 CHUNK_BYTES = 256 * 1024
+# What is sent is queued by the server for each slow reader, some pieces deep: smaller ones take less memory.
+SENT_CHUNK_BYTES = 64 * 1024
 
 
 class StoreUnavailable(ServiceUnavailable):

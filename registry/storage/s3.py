@@ -19,7 +19,7 @@ from typing import IO, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from storages.backends.s3 import S3Storage
 
-from registry.storage.interface import CHUNK_BYTES, FileDamaged, FileTooLarge, Stored, StoreUnavailable
+from registry.storage.interface import SENT_CHUNK_BYTES, FileDamaged, FileTooLarge, Stored, StoreUnavailable
 
 MAX_OBJECT_BYTES = 5 * 1024**3
 _PREFIX = "sha256/"
@@ -98,7 +98,7 @@ class S3Store:
         with _translated():
             answer = self._client.get_object(**self._named(stored), **conditions)
             with contextlib.closing(answer["Body"]) as body:
-                yield from body.iter_chunks(CHUNK_BYTES)
+                yield from body.iter_chunks(SENT_CHUNK_BYTES)
 
     def link(self, stored: Stored, *, filename: str, seconds: int) -> str:
         """A presigned link to these very bytes."""
