@@ -40,7 +40,7 @@ from licensing.services.installations import (
     take_place,
 )
 from licensing.services.known import KnownInstallation, look_up
-from licensing.services.minting import answer, lease_end
+from licensing.services.minting import answer, lease_end, require_minting_keys
 from licensing.services.outcome import Denied, Granted, Outcome
 from licensing.services.proofs import SentRequest, check_proof
 from licensing.services.remember import remember_authenticated
@@ -80,6 +80,7 @@ def authenticate(*, asked: AuthenticateAsked, caller: Caller, sent: SentRequest,
     verdict = _judge(facts, asked, sent, caller)
     if not verdict.valid:
         return refuse(verdict, facts, actor, headers)
+    require_minting_keys(facts)
     place = _place(facts, machine, known.installation, actor)
     if isinstance(place, Verdict):
         return refuse(place, facts, actor, headers)

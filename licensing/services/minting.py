@@ -58,6 +58,17 @@ def answer(facts: Facts, grant: Grant, place: Place, *, auth_time: int, nonce: s
     }
 
 
+def require_minting_keys(facts: Facts) -> None:
+    """See that what will be handed out can be signed, before anything is written for it.
+
+    Raises:
+        ServiceUnavailable: as `minting_key`.
+    """
+    minting_key(facts.catalogue, "token")
+    if facts.plugin is not None and facts.plugin.lease_seconds:
+        minting_key(facts.catalogue, "lease")
+
+
 def next_refresh(now: float) -> float:
     """About one refresh interval ahead; the jitter keeps a fleet from marching in step."""
     return now + settings.REFRESH_INTERVAL_SECONDS * random.uniform(1 - REFRESH_JITTER, 1 + REFRESH_JITTER)
