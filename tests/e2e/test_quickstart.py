@@ -22,6 +22,7 @@ import psycopg
 import pytest
 
 from licensing.embedded.secrets import ensure_installation_secrets
+from licensing.embedded.server import RECIPES
 from licensing.embedded.services import EmbeddedServices
 from tests.e2e.quickstart import START_SECONDS, Quickstart, authenticate, document
 from tests.licensing.embedded.processes import (
@@ -73,7 +74,7 @@ def secrets_of(data_dir: Path) -> dict[str, str]:
 def test_the_printed_lines_work_when_pasted(server: Quickstart) -> None:
     if shutil.which("curl") is None:
         pytest.skip("there is no curl here")
-    pasted = [line for line in server.lines if "curl" in line]
+    pasted = [line for line in server.lines if "curl" in line and "/api/plugins/" in line]
     assert len(pasted) == 3
 
     ran = subprocess.run(["bash", "-e"], input="\n".join(pasted), capture_output=True, text=True, check=True)
@@ -131,7 +132,7 @@ def test_only_the_signer_gets_the_artifacts_key_and_no_child_the_owners_address(
         if "KEYWRIGHT_ROLE" in environment:
             roles[environment["KEYWRIGHT_ROLE"]] = environment
 
-    assert set(roles) == {"web", "control", "sign", "beat"}
+    assert set(roles) == {recipe.role for recipe in RECIPES}
     assert {role for role, its in roles.items() if any("KEK_ARTIFACTS" in name for name in its)} == {"sign"}
     for role, environment in roles.items():
         expected = "database_sign_url" if role == "sign" else "database_web_url"
