@@ -1,0 +1,130 @@
+"""The cast of the portal's tests: one organisation with somebody in every role and something of everything, another
+organisation beside it, and the vendor's operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.test import Client
+
+from accounts.models import Customer, Membership, Role, User
+from accounts.services.api_keys import issue_api_key
+from accounts.services.invitations import invitation_token, invite_member
+from licensing.core import audit
+from licensing.core.actor import system
+from licensing.models import Installation, Plugin, UsageDay
+from licensing.services.quarantines import quarantine
+from tests import cast as api_cast
+
+ACTOR = system("tests")
+BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
+HOST = "<img src=x onerror=alert(1)>"
+
+
+@dataclass
+class PortalCast:
+    """Who and what there is."""
+
+    acme: Customer
+    globex: Customer
+    people: dict[str, User]
+    outsider: User
+    operator: User
+    superuser: User
+    names: dict[str, str] = field(default_factory=dict)
+    """A value for each part of a URL."""
+
+    def client(self, person: User | None) -> Client:
+        """A browser; signed in, unless `person` is None."""
+        client = Client(raise_request_exception=False)
+        if person is not None:
+            client.force_login(person, backend=BACKEND)
+        return client
+
+    def role(self, role: str) -> Client:
+        """A browser of the member with this role."""
+        return self.client(self.people[role])
+
+
+def load_portal_cast() -> PortalCast:
+    """Make it."""
+    now = datetime.now(UTC)
+    api_cast.catalogue()
+    acme, globex = api_cast.customer("acme_1", "Acme <b>Corp</b>"), api_cast.customer("globex_1", "Globex")
+    api_cast.subscribe(acme)
+    people = {role.value: _person(f"{role.value}@acme.example", acme, role) for role in Role}
+    outsider = _person("owner@globex.example", globex, Role.OWNER)
+    operator = User.objects.create_user("operator@vendor.example", is_staff=True)
+    superuser = User.objects.create_user("super@vendor.example", is_staff=True, is_superuser=True)
+    found = PortalCast(acme, globex, people, outsider, operator, superuser)
+    found.names = {"customer_id": acme.pk, **_things(acme, now)}
+    found.names["number"] = str(people["viewer"].pk)
+    return found
+
+
+def fill(customer: Customer, *, installations: int, events: int) -> None:
+    """Give a customer a fleet and a history, quickly."""
+    now = datetime.now(UTC)
+    Installation.objects.bulk_create(
+        [
+            Installation(
+                id=f"inst_{index:022d}",
+                customer=customer,
+                plugin_id="api-logger",
+                fingerprint=f"print-{index}",
+                hostname=f"host-{index}",
+                version=f"2.{index % 7}.0",
+                last_seen_at=now - timedelta(seconds=index),
+            )
+            for index in range(installations)
+        ],
+        batch_size=2000,
+    )
+    from licensing.core.models import AuditEvent
+
+    AuditEvent.objects.bulk_create(
+        [
+            AuditEvent(
+                actor_kind="api_key", actor_id="key_1", action="plugin.served", customer_id=customer.pk, code="VALID"
+            )
+            for _ in range(events)
+        ],
+        batch_size=5000,
+    )
+
+
+def _person(email: str, customer: Customer, role: str) -> User:
+    user = User.objects.create_user(email)
+    Membership.objects.create(user=user, customer=customer, role=role)
+    return user
+
+
+def _things(acme: Customer, now: datetime) -> dict[str, Any]:
+    key = issue_api_key(customer=acme, name="CI <script>alert(1)</script>", actor=ACTOR).api_key
+    plugin = Plugin.objects.get(pk="api-logger")
+    installation = Installation.objects.create(
+        id="inst_0000000000000000000000", customer=acme, plugin=plugin, fingerprint="f" * 32, hostname=HOST,
+        version="2.1.0", os="linux", arch="amd64", api_key_id=key.pk, last_seen_at=now, last_seen_from="192.0.2.7",
+    )  # fmt: skip
+    invited = invite_member(customer=acme, email="new@acme.example", role="viewer", actor=ACTOR, now=now)
+    entry, _ = quarantine(plugin=plugin, scope="version", target="1.0.0", reason="<b>bad</b>", actor=ACTOR, now=now)
+    UsageDay.objects.create(
+        customer=acme, plugin_name="api-logger", measure="event:api_logging", day=now.date(), count=7
+    )
+    UsageDay.objects.create(
+        customer=acme, plugin_name="api-logger", measure="request:validate", day=now.date(), count=9
+    )
+    audit.record(actor=ACTOR, action="plugin.denied", customer_id=acme.pk, code="TIER_TOO_LOW", is_change=False)
+    return {
+        "key_id": key.pk,
+        "installation_id": installation.pk,
+        "invitation_id": invited.pk,
+        "quarantine_id": entry.pk,
+        "plugin": "api-logger",
+        "token": invitation_token(invited),
+        "uidb36": "1",
+        "key": "set-password",
+        "pk": "1",
+    }
