@@ -1,7 +1,8 @@
 """Who may do what in a customer's organisation: one table, for the account API and the portal alike.
 
 `TABLE` maps an action to the roles that have it. API keys have no role but scopes: `account:read` carries every action
-that only reads, `account:write` those of `KEY_WRITES`. People and security are managed by people alone.
+that only reads, `account:write` those of `KEY_WRITES`, `builds` those of `KEY_BUILDS`. People and security are managed
+by people alone.
 """
 
 from typing import Final
@@ -41,6 +42,7 @@ TABLE: Final[dict[str, frozenset[Role]]] = {
 
 KEY_READS: Final = frozenset(action for action in TABLE if action.endswith(".read") and action != "security.read")
 KEY_WRITES: Final = frozenset({"installations.write", "keys.write"})
+KEY_BUILDS: Final = frozenset({"builds.read", "builds.write"})
 
 OPERATOR_READS: Final = frozenset(
     {
@@ -91,7 +93,8 @@ def is_allowed(role: str, action: str) -> bool:
 def actions_of_scopes(scopes: frozenset[str]) -> frozenset[str]:
     """Everything that an API key of these scopes may do on the account API."""
     reads = KEY_READS if "account:read" in scopes else frozenset[str]()
-    return reads | (KEY_WRITES if "account:write" in scopes else frozenset[str]())
+    builds = KEY_BUILDS if "builds" in scopes else frozenset[str]()
+    return reads | builds | (KEY_WRITES if "account:write" in scopes else frozenset[str]())
 
 
 def actions_of_operator(*, is_superuser: bool) -> frozenset[str]:

@@ -4,6 +4,7 @@ Build slots run as users of their own, so everything that a sandbox mounts must 
 bubblewrap are brought below BUILD_DIR where they are not (a virtual environment in root's home).
 """
 
+import errno
 import json
 import os
 import shutil
@@ -122,6 +123,7 @@ def configured_workplace() -> Workplace:
     """
     root = Path(settings.BUILD_DIR)
     root.mkdir(parents=True, exist_ok=True)
+    _require_own(root)
     root = _open_folder(root.resolve())
     toolchain = find_toolchain(_path(settings.BUILD_GO_ROOT))
     bubblewrap = find_bubblewrap(_path(settings.BUILD_BUBBLEWRAP))
@@ -150,6 +152,13 @@ def _keep_newest(folders: Iterable[Path], count: int) -> None:
     by_age = sorted(folders, key=lambda path: path.stat().st_mtime)
     for folder in by_age[: max(0, len(by_age) - count)]:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a folder that somebody else has put there, or a link to one: builds trust what is in it."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(errno.EPERM, "BUILD_DIR is not a folder of this process's own user alone")
 
 
 def _path(text: str) -> Path | None:

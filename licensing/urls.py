@@ -4,6 +4,7 @@ from django.conf import settings
 from django.urls import re_path
 
 from accounts.api import urls as accounts_urls
+from build_farm.api import urls as build_farm_urls
 from licensing.api import discovery, health, plugins, schema
 from licensing.api import urls as licensing_urls
 from licensing.core.api.routes import route
@@ -31,6 +32,7 @@ urlpatterns = [
     route("api/docs/assets/<name>", schema.docs_asset, "docs-asset"),
     *accounts_urls.urlpatterns,
     *licensing_urls.urlpatterns,
+    *build_farm_urls.urlpatterns,
     *registry_urls.urlpatterns,
 ]
 

@@ -98,7 +98,7 @@ def key_principal(caller: Caller, *, state: State, now: float) -> Principal:
 
 def _refusal(action: str) -> DomainError:
     """What a key is told that may not do `action`: the scope it would need, if one would help."""
-    for scope in ("account:read", "account:write"):
+    for scope in ("builds", "account:read", "account:write"):
         if action in actions_of_scopes(frozenset({scope})):
             return VerdictRefused(deny(codes.SCOPE_MISSING, f"The API key lacks the scope {scope}."))
     return PermissionMissing("Only people may do this, in the portal; no API key can.")

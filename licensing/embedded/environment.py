@@ -17,7 +17,7 @@ _FOREIGN_PREFIXES = ("GRANIAN_", "CELERY_")
 # libpq's own variables (PGOPTIONS, PGSERVICE, …) are meant for another database than the embedded one.
 _LIBPQ_PREFIX = "PG"
 
-ROLES = ("web", "files", "control", "sign", "beat", "owner")
+ROLES = ("web", "files", "control", "build", "sign", "beat", "owner")
 """What a process is (KEYWRIGHT_ROLE): its database role is the owner's, the signer's, or the web's."""
 
 
@@ -43,7 +43,7 @@ def role_settings(secrets: Path, role: str, *, public_url: str, is_embedded: boo
     """The settings of one role.
 
     Only `sign` is given the key-encryption key of what PluginAuthority certifies, only `owner` the owner's
-    database role.
+    database role; `build`, which compiles other people's source, is given no secret but its addresses.
     """
     settings = {
         "KEYWRIGHT_ROLE": role,
@@ -53,7 +53,7 @@ def role_settings(secrets: Path, role: str, *, public_url: str, is_embedded: boo
         "VALKEY_URL_FILE": str(url_path(secrets, "valkey")),
     }
     for setting in INSTALLATION_SECRETS:
-        if setting != "KEK_ARTIFACTS" or role == "sign":
+        if role != "build" and (setting != "KEK_ARTIFACTS" or role == "sign"):
             settings[f"{setting}_FILE"] = str(secret_path(secrets, setting))
     return settings
 

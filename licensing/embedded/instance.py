@@ -78,6 +78,19 @@ class Instance:
             os.close(self._lock)
             self._lock = None
 
+    def build_directory(self) -> Path:
+        """Where builds are made. Those of root run as other users, who cannot look into the data directory.
+
+        What is there can be made again; it is kept because the compiler's cache takes a while to make.
+        """
+        if os.geteuid() != 0:
+            return self.root / "builds"
+        for base in ("/var/tmp", tempfile.gettempdir()):  # noqa: S108
+            path = Path(base) / f"keywright-builds-{self.mark}"
+            if Path(base).is_dir() and (not path.exists() or _is_own(path)):
+                return path
+        return self.root / "builds"
+
     def child_environment(self) -> dict[str, str]:
         """The environment every child starts from: enough to run, marked as ours, nothing of the caller's.
 
@@ -136,6 +149,12 @@ class Instance:
                 path = f"{base}/keywright-{self.mark}{suffix}"
                 if _PLAIN_PATH.match(path) and len(path + _LONGEST_SOCKET_NAME) <= _SOCKET_PATH_BYTES:
                     yield Path(path)
+
+
+def _is_own(path: Path) -> bool:
+    """True if `path` is a directory of ours that nobody else can write to."""
+    info = path.lstat()
+    return stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and not info.st_mode & 0o022
 
 
 def _is_private(path: Path) -> bool:

@@ -43,6 +43,7 @@ class Options:
     data_dir: Path
     port: int = 8000
     with_demo: bool = True
+    build_demo: bool = True
     check: bool = False
     stop_with: int | None = None
     """The id of a process to end with."""
@@ -167,7 +168,9 @@ class Quickstart:
             secrets = ensure_demo_secrets(self._instance.secrets)
             output = self._instance.root / "quickstart.json"
             self._progress("loading the demo")
-            self._run_steps(server, stop, "web", ["load_demo", "--secrets-file", str(secrets), "--output", str(output)])
+            load = ["load_demo", "--secrets-file", str(secrets), "--output", str(output)]
+            publish = ["publish_demo"] if self._options.build_demo else ["publish_demo", "--no-builds"]
+            self._run_steps(server, stop, "web", [*load, "+", *publish])
 
     def _step(self, server: Server, stop: Stop, title: str, role: str, commands: str) -> None:
         self._progress(title)

@@ -74,6 +74,17 @@ RECIPES = (
         role="sign",
         arguments=(*_CELERY, "worker", "-Q", "sign", "--pool", "solo", "-n", "sign@%h", *_QUIET_WORKER),
     ),
+    # One build at a time. It stops at once: a build that is broken off is begun again when its lease has run out.
+    Recipe(
+        name="worker-build",
+        role="build",
+        arguments=(
+            *_CELERY,
+            *("worker", "-Q", "build", "--pool", "threads", "--concurrency", "1", "-n", "build@%h"),
+            *_QUIET_WORKER,
+        ),
+        stop_seconds=3.0,
+    ),
     Recipe(
         name="beat",
         role="beat",
@@ -106,6 +117,7 @@ class Server:
         if role == "files":
             # Many threads, each of which asks the database for a moment before it sends and after.
             settings["DATABASE_POOL_SIZE"] = "16"
+        settings["BUILD_DIR"] = os.environ.get("BUILD_DIR") or str(self._instance.build_directory())
         if self._files_port:
             settings["FILES_URL"] = os.environ.get("FILES_URL") or f"http://{HOST}:{self._files_port}"
         return settings

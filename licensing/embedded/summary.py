@@ -1,8 +1,9 @@
-"""What the quickstart prints when it is done: where things are, and three lines to paste into a shell."""
+"""What the quickstart prints when it is done: where things are, and lines to paste into a shell."""
 
 from __future__ import annotations
 
 import json
+import platform
 import shlex
 from typing import Any
 
@@ -11,6 +12,8 @@ from licensing.embedded.instance import Instance
 _CUSTOMER = "cust_123"
 _PLUGIN, _VERSION = "api-logger", "2.1.0"
 _READ_ANSWER = """python3 -c 'import json,sys; print(json.load(sys.stdin)["token"])'"""
+_READ_URL = """python3 -c 'import json,sys; print(json.load(sys.stdin)["url"])' 2>/dev/null"""
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _JSON = "-H 'Content-Type: application/json'"
 
 
@@ -32,6 +35,11 @@ def summary(instance: Instance, base_url: str, *, with_demo: bool) -> str:
             f"The demo's {_CUSTOMER} authenticates, validates and refreshes:",
             "",
             *curl_lines(json.loads(document.read_text(encoding="utf-8")), base_url),
+            "",
+            "Its own build of the demo plugin is being made in the background. Get it, verify it, run it",
+            "(waits until it is there: a minute or two the first time; docs/verify-a-plugin.md has the rest):",
+            "",
+            *plugin_lines(json.loads(document.read_text(encoding="utf-8")), base_url),
         ]
     return "\n".join([*lines, ""])
 
@@ -54,4 +62,26 @@ def curl_lines(document: dict[str, Any], base_url: str) -> list[str]:
         f"| {_READ_ANSWER})",
         f"curl -sS {api}/validate {as_plugin} {_JSON} {body}",
         f"curl -sS -X POST {api}/refresh {as_plugin}",
+    ]
+
+
+def plugin_lines(document: dict[str, Any], base_url: str) -> list[str]:
+    """Shell commands that fetch a customer's own build, verify it with `sha256sum` and `openssl` alone, and run it."""
+    key = document["customers"][_CUSTOMER]["api_key"]
+    target = json.dumps({"os": "linux", "arch": _ARCHITECTURES.get(platform.machine(), "amd64")})
+    ask = (
+        f"curl -sS {base_url}/api/registry/plugins/{_PLUGIN}/releases/{_VERSION}/download "
+        f'-H "Authorization: Bearer $KM_API_KEY" {_JSON} -d {shlex.quote(target)}'
+    )
+    return [
+        f"export KM_API_KEY={shlex.quote(key)} KEYWRIGHT_URL={base_url}",
+        'cd "$(mktemp -d)"',
+        f"until URL=$({ask} | {_READ_URL}); do sleep 3; done",
+        f'curl -sSfo {_PLUGIN}.kmpkg "$URL" && tar -xzf {_PLUGIN}.kmpkg',
+        f"curl -sSf {base_url}/.well-known/keywright-authority | openssl x509 -inform DER -out authority.pem",
+        "openssl verify -CAfile authority.pem plugin.crt",
+        "sha256sum -c plugin.sha256",
+        "openssl x509 -in plugin.crt -noout -pubkey > signer.pem && "
+        "openssl dgst -sha256 -verify signer.pem -signature plugin.sig plugin",
+        """while sleep 1; do echo '{"jsonrpc":"2.0","id":1,"method":"tools/call"}'; done | ./plugin -refresh 5s""",
     ]

@@ -46,11 +46,14 @@ class Quickstart:
         port: int | None = None,
         uid: int | None = None,
         environment: Mapping[str, str] | None = None,
+        with_builds: bool = False,
     ) -> None:
         self.data_dir = data_dir
         self.port = port or free_port()
         command = [*as_user(uid), str(SOURCE_ROOT / "manage.py"), "quickstart"]
         command += ["--data-dir", str(data_dir), "--port", str(self.port), *options]
+        if not with_builds:
+            command.append("--no-builds")
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             command,

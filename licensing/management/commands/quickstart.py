@@ -23,6 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--data-dir", type=Path, default=Path(".keywright"), help="Where everything is kept.")
         parser.add_argument("--port", type=_port, default=8000, help="The TCP port on 127.0.0.1.")
         parser.add_argument("--no-demo", action="store_true", help="Load no demo catalogue and customers.")
+        parser.add_argument("--no-builds", action="store_true", help="Build the demo plugin when somebody asks for it.")
         parser.add_argument("--check", action="store_true", help="Try the running server out, then stop it.")
         parser.add_argument("--stop-with", type=int, metavar="PID", help="Stop when that process ends.")
 
@@ -32,6 +33,7 @@ class Command(BaseCommand):
             data_dir=options["data_dir"],
             port=options["port"],
             with_demo=not options["no_demo"],
+            build_demo=not options["no_builds"],
             check=options["check"],
             stop_with=options["stop_with"],
         )

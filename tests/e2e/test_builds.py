@@ -1,0 +1,251 @@
+"""The demo plugin end to end: a real server and worker, a real compiler and a real plugin process (acceptance)."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.quickstart import Quickstart, document
+from tests.licensing.embedded.processes import wait_for
+
+CUSTOMER = "cust_123"
+ARCH = "amd64" if os.uname().machine == "x86_64" else "arm64"
+BUILD_SECONDS = 240.0
+MESSAGE = '{"jsonrpc":"2.0","id":%d,"method":"tools/call"}\n'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quickstart]:
+    """A server with a build worker, on the warm cache that all tests of the farm share."""
+    cache = Path(tempfile.gettempdir()) / "keywright-test-cache"
+    cache.mkdir(mode=0o755, exist_ok=True)
+    builds = Path(tempfile.mkdtemp(prefix="keywright-e2e-builds-", dir="/tmp"))
+    environment = {"BUILD_CACHE_DIR": str(cache), "BUILD_DIR": str(builds), "BUILD_BASE_UID": str(base_uid())}
+    running = Quickstart(tmp_path_factory.mktemp("builds") / "data", environment=environment, with_builds=True)
+    try:
+        yield running.wait_until_answering()
+    finally:
+        running.close()
+        subprocess.run(["rm", "-rf", str(builds)], check=True)
+
+
+def base_uid() -> int:
+    return 70_000 + os.getpid() % 1000 * 20 + 17
+
+
+class Vendor:
+    """What an operator does through the management API, and a customer through the registry's."""
+
+    def __init__(self, server: Quickstart) -> None:
+        self.base = f"http://127.0.0.1:{server.port}"
+        self.document = document(server.data_dir)
+
+    @property
+    def api_key(self) -> str:
+        key: str = self.document["customers"][CUSTOMER]["api_key"]
+        return key
+
+    def ask(self, method: str, path: str, body: object = None, *, key: str | None = None) -> tuple[int, Any]:
+        request = urllib.request.Request(  # noqa: S310
+            self.base + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {key or self.document['operator']['api_key']}",
+                "Content-Type": "application/json",
+            },
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as exc:
+            return exc.code, json.load(exc)
+
+    def set_tier(self, tier: str) -> None:
+        status, answer = self.ask("PATCH", f"/api/manage/customers/{CUSTOMER}/subscription", {"tier": tier})
+        assert status == 200, answer
+
+    def download(self, folder: Path) -> Path:
+        """Ask until the build is there, fetch it, unpack it."""
+        found: dict[str, Any] = {}
+
+        def is_there() -> bool:
+            path = "/api/registry/plugins/api-logger/releases/2.1.0/download"
+            status, answer = self.ask("POST", path, {"os": "linux", "arch": ARCH}, key=self.api_key)
+            assert status in (200, 202), answer
+            assert answer.get("status") != "failed", answer
+            if status == 200:
+                found.update(answer)
+            return status == 200
+
+        wait_for(is_there, seconds=BUILD_SECONDS)
+        package = folder / found["filename"]
+        with urllib.request.urlopen(found["url"], timeout=60) as response:  # noqa: S310
+            package.write_bytes(response.read())
+        subprocess.run(["tar", "-xzf", package.name], cwd=folder, check=True)
+        return package
+
+
+class Endpoint:
+    """Where the plugin's Pro feature sends what it logs."""
+
+    def __init__(self) -> None:
+        received: queue.Queue[int] = queue.Queue()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                received.put(len(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_arguments: object) -> None:
+                """Say nothing."""
+
+        self.received = received
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Plugin:
+    """The plugin as a process that is fed a message now and then; what it writes is read as it comes."""
+
+    def __init__(self, folder: Path, *, api_key: str, url: str, endpoint: str, state: Path) -> None:
+        self.lines: list[str] = []
+        self.notes: list[str] = []
+        self.process = subprocess.Popen(
+            [str(folder / "plugin"), "-refresh", "2s"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={
+                "KM_API_KEY": api_key,
+                "KEYWRIGHT_URL": url,
+                "API_LOGGER_ENDPOINT": endpoint,
+                "KEYWRIGHT_STATE_DIR": str(state),
+            },
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._readers = [
+            threading.Thread(target=self._read, args=(self.process.stdout, self.lines)),
+            threading.Thread(target=self._read, args=(self.process.stderr, self.notes)),
+        ]
+        for reader in self._readers:
+            reader.start()
+        self._sent = 0
+
+    @staticmethod
+    def _read(stream: Any, lines: list[str]) -> None:
+        for line in stream:
+            lines.append(line)
+        stream.close()
+
+    def send(self) -> None:
+        assert self.process.stdin is not None
+        self._sent += 1
+        self.process.stdin.write(MESSAGE % self._sent)
+        self.process.stdin.flush()
+
+    def logs_the_next(self) -> bool:
+        """The basic job: each message comes out on standard output."""
+        before = len(self.lines)
+        self.send()
+        wait_for(lambda: len(self.lines) > before, seconds=20)
+        return True
+
+    def close(self) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        code = self.process.wait(30)
+        for reader in self._readers:
+            reader.join()
+        return code
+
+
+def ships(plugin: Plugin, endpoint: Endpoint, *, within: float) -> bool:
+    """Whether the Pro feature does its work by some message of the next seconds."""
+    while not endpoint.received.empty():
+        endpoint.received.get()
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        plugin.send()
+        try:
+            endpoint.received.get(timeout=0.5)
+        except queue.Empty:
+            continue
+        return True
+    return False
+
+
+def is_quiet(plugin: Plugin, endpoint: Endpoint, *, within: float) -> bool:
+    """Whether, within so many seconds, a while passes in which messages are sent and nothing is shipped."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if not ships(plugin, endpoint, within=2.0):
+            return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def package(server: Quickstart, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The customer's own build, downloaded and unpacked."""
+    return Vendor(server).download(tmp_path_factory.mktemp("package"))
+
+
+def test_the_package_is_verified_with_openssl_and_sha256sum_alone(server: Quickstart, package: Path) -> None:
+    pasted = [
+        line for line in server.lines if line.startswith(("openssl", "sha256sum", "curl")) and "authority" in line
+    ]
+    pasted += [line for line in server.lines if line.startswith(("sha256sum", "openssl x509"))]
+    ran = subprocess.run(
+        ["bash", "-e"], input="\n".join(pasted), cwd=package.parent, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines() == ["plugin.crt: OK", "plugin: OK", "Verified OK"]
+    Path(package.parent / "authority.pem").unlink()
+    Path(package.parent / "signer.pem").unlink()
+
+
+def test_tier_changes_reach_the_running_plugin_and_an_outage_does_not(
+    server: Quickstart, package: Path, tmp_path: Path
+) -> None:
+    vendor, endpoint = Vendor(server), Endpoint()
+    plugin = Plugin(
+        package.parent, api_key=vendor.api_key, url=vendor.base, endpoint=endpoint.url, state=tmp_path / "state"
+    )
+    try:
+        assert plugin.logs_the_next()
+        assert ships(plugin, endpoint, within=30), plugin.notes
+        vendor.set_tier("Free")
+        assert is_quiet(plugin, endpoint, within=30), plugin.notes
+        assert plugin.logs_the_next()
+        vendor.set_tier("Pro")
+        assert ships(plugin, endpoint, within=30), plugin.notes
+        assert server.end() == 0
+        assert ships(plugin, endpoint, within=20), "the lease does not hold"
+        assert plugin.logs_the_next()
+    finally:
+        code = plugin.close()
+        endpoint.close()
+    assert code == 0
+    assert vendor.api_key not in "".join([*plugin.lines, *plugin.notes])
