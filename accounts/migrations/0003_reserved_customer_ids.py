@@ -4,14 +4,15 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0002_invitation'),
+        ("accounts", "0002_invitation"),
     ]
 
     operations = [
         migrations.AddConstraint(
-            model_name='customer',
-            constraint=models.CheckConstraint(condition=models.Q(('id__in', ('all', 'catalogue')), _negated=True), name='customer_id_not_reserved'),
+            model_name="customer",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("id__in", ("all", "catalogue")), _negated=True), name="customer_id_not_reserved"
+            ),
         ),
     ]

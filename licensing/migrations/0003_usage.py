@@ -6,49 +6,62 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0002_invitation'),
-        ('licensing', '0002_change_triggers'),
+        ("accounts", "0002_invitation"),
+        ("licensing", "0002_change_triggers"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='UsageFlush',
+            name="UsageFlush",
             fields=[
-                ('id', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('flushed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("flushed_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'db_table': 'usage_flush',
+                "db_table": "usage_flush",
             },
         ),
         migrations.CreateModel(
-            name='UsageBatch',
+            name="UsageBatch",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('batch_id', models.CharField(max_length=128)),
-                ('taken_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='usage_batches', to='accounts.customer')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("batch_id", models.CharField(max_length=128)),
+                ("taken_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="usage_batches",
+                        to="accounts.customer",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'usage_batch',
-                'constraints': [models.UniqueConstraint(fields=('customer', 'batch_id'), name='usage_batch_once')],
+                "db_table": "usage_batch",
+                "constraints": [models.UniqueConstraint(fields=("customer", "batch_id"), name="usage_batch_once")],
             },
         ),
         migrations.CreateModel(
-            name='UsageDay',
+            name="UsageDay",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('plugin_name', models.CharField(max_length=64)),
-                ('measure', models.CharField(max_length=80)),
-                ('day', models.DateField()),
-                ('count', models.PositiveBigIntegerField(default=0)),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='usage', to='accounts.customer')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("plugin_name", models.CharField(max_length=64)),
+                ("measure", models.CharField(max_length=80)),
+                ("day", models.DateField()),
+                ("count", models.PositiveBigIntegerField(default=0)),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="usage", to="accounts.customer"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'usage_day',
-                'constraints': [models.UniqueConstraint(fields=('customer', 'day', 'plugin_name', 'measure'), name='usage_day_once')],
+                "db_table": "usage_day",
+                "constraints": [
+                    models.UniqueConstraint(fields=("customer", "day", "plugin_name", "measure"), name="usage_day_once")
+                ],
             },
         ),
     ]

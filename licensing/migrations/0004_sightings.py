@@ -4,25 +4,26 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0002_invitation'),
-        ('licensing', '0003_usage'),
+        ("accounts", "0002_invitation"),
+        ("licensing", "0003_usage"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='installation',
-            name='previous_seen_at',
+            model_name="installation",
+            name="previous_seen_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='installation',
-            name='previous_seen_from',
-            field=models.GenericIPAddressField(help_text='The address before that one.', null=True),
+            model_name="installation",
+            name="previous_seen_from",
+            field=models.GenericIPAddressField(help_text="The address before that one.", null=True),
         ),
         migrations.AddIndex(
-            model_name='installation',
-            index=models.Index(condition=models.Q(('released_at__isnull', True)), fields=['last_seen_at'], name='installation_silent'),
+            model_name="installation",
+            index=models.Index(
+                condition=models.Q(("released_at__isnull", True)), fields=["last_seen_at"], name="installation_silent"
+            ),
         ),
     ]
