@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 if TYPE_CHECKING:
     from registry.storage import ArtifactStore
+    from tests.registry.cast import Cast
 
 
 @pytest.fixture(scope="session")
@@ -27,9 +28,9 @@ def s3_endpoint() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture
-def s3_bucket(s3_endpoint: str) -> Iterator[Any]:
-    """An empty bucket that keeps versions, as a boto3 resource."""
+@pytest.fixture(scope="session")
+def s3_bucket_of_all(s3_endpoint: str) -> Any:
+    """A bucket that keeps versions, as a boto3 resource."""
     import boto3
 
     s3 = boto3.resource(
@@ -38,9 +39,14 @@ def s3_bucket(s3_endpoint: str) -> Iterator[Any]:
     bucket = s3.Bucket(f"artifacts-{os.urandom(6).hex()}")
     bucket.create()
     bucket.Versioning().enable()
-    yield bucket
-    bucket.object_versions.delete()
-    bucket.delete()
+    return bucket
+
+
+@pytest.fixture
+def s3_bucket(s3_bucket_of_all: Any) -> Iterator[Any]:
+    """The same, empty."""
+    yield s3_bucket_of_all
+    s3_bucket_of_all.object_versions.delete()
 
 
 @pytest.fixture
@@ -69,3 +75,11 @@ def store(request: pytest.FixtureRequest) -> ArtifactStore:
     """Either of them."""
     found: ArtifactStore = request.getfixturevalue(f"{request.param}_store")
     return found
+
+
+@pytest.fixture
+def loaded(db: None) -> Cast:
+    """The cast; nothing is released yet."""
+    from tests.registry.cast import load_cast
+
+    return load_cast()
