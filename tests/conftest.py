@@ -33,6 +33,9 @@ def _start_services(config: pytest.Config) -> None:
     config.add_cleanup(services.stop)
     os.environ.update(
         DATABASE_URL=endpoints.database_owner_url,
+        # The other two roles, for tests of what they may do; the database of the tests is the one of the settings.
+        TEST_DATABASE_WEB_URL=endpoints.database_web_url,
+        TEST_DATABASE_SIGN_URL=endpoints.database_sign_url,
         VALKEY_URL=endpoints.valkey_url,
         KEYWRIGHT_EMBEDDED="true",
         KEYWRIGHT_ROLE="owner",
