@@ -7,7 +7,7 @@ class BuildFarmConfig(AppConfig):
 
     def ready(self) -> None:
         """Hear of what is to be built, and of keys that change."""
-        from build_farm import subscribers
+        from build_farm import checks, subscribers  # noqa: F401  checks register by being imported
         from licensing.core import outbox
 
         outbox.subscribe("build.requested", subscribers.on_build_requested)

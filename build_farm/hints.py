@@ -19,7 +19,7 @@ _QUEUES: Final = {PREPARE: "control", BUILD: "build", SIGN: "sign"}
 def hint(task: str) -> None:
     """Send a hint now. A broker that is away is no error."""
     try:
-        current_app.send_task(task, queue=_QUEUES[task], expires=_LIFETIME_SECONDS, ignore_result=True)
+        current_app.send_task(task, queue=_QUEUES[task], expires=_LIFETIME_SECONDS, retry=False)
     except (OperationalError, OSError) as exc:
         log.warning("build_farm.hint_lost", task=task, error_type=type(exc).__name__)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+import structlog
 from django.conf import settings
 
 from build_farm.compile import (
@@ -32,6 +33,8 @@ from build_farm.sandbox import SandboxLimits, SlotPool, SlotsBusy
 from build_farm.sandbox.bubblewrap import find_bubblewrap
 from build_farm.sources import ArchiveLimits, open_release_source, unpack_archive
 from build_farm.sources.manifest import TARGETS
+
+log = structlog.get_logger(__name__)
 
 KIT_FOLDER = Path(__file__).with_name("gokit")
 _MIB = 1024 * 1024
@@ -114,6 +117,11 @@ class Workplace:
         return _open_folder(self.root / name)
 
 
+def find_tools() -> tuple[GoToolchain, Path]:
+    """The toolchain and the bubblewrap that the settings name. Raises `SandboxUnavailable`."""
+    return find_toolchain(_path(settings.BUILD_GO_ROOT)), find_bubblewrap(_path(settings.BUILD_BUBBLEWRAP))
+
+
 def configured_workplace() -> Workplace:
     """The workplace that the settings describe.
 
@@ -125,9 +133,10 @@ def configured_workplace() -> Workplace:
     root.mkdir(parents=True, exist_ok=True)
     _require_own(root)
     root = _open_folder(root.resolve())
-    toolchain = find_toolchain(_path(settings.BUILD_GO_ROOT))
-    bubblewrap = find_bubblewrap(_path(settings.BUILD_BUBBLEWRAP))
-    if os.geteuid() == 0:
+    toolchain, bubblewrap = find_tools()
+    if os.geteuid() != 0:
+        log.warning("build_farm.ordinary_user", hint="Builds run as this process's own user; root gives each its own.")
+    else:
         toolchain = GoToolchain(_in_reach(toolchain.root, root / "tools" / toolchain.version), toolchain.version)
         bubblewrap = _in_reach(bubblewrap.resolve(), root / "tools" / "bwrap")
     return Workplace(

@@ -18,7 +18,7 @@ from build_farm.hints import SIGN, hint
 from build_farm.models import Build
 from build_farm.sandbox import BuildSlot, SandboxUnavailable, SlotsBusy, Stop
 from build_farm.services.prepare_build import as_constants
-from build_farm.services.queue import LEASE, claim_build, extend_lease, fail_build, hand_to_signing, try_again_later
+from build_farm.services.queue import claim_build, extend_lease, fail_build, hand_to_signing, lease, try_again_later
 from build_farm.sources import SourceRefused
 from build_farm.workplace import Workplace
 from registry.services.stored_files import as_stored
@@ -27,7 +27,7 @@ from registry.storage.interface import CHUNK_BYTES
 
 log = structlog.get_logger(__name__)
 
-_HEARTBEAT_SECONDS: Final = LEASE.total_seconds() / 4
+_BEATS_IN_A_LEASE: Final = 4
 _LARGEST_BINARY_BYTES: Final = 1024**3
 
 
@@ -48,11 +48,11 @@ def build_next(*, worker: str, workplace: Workplace, store: ArtifactStore) -> bo
 @contextlib.contextmanager
 def heartbeat(build: Build) -> Iterator[None]:
     """Keep the build's lease while the block runs, from a thread with a connection of its own."""
-    is_over = threading.Event()
+    is_over, pause = threading.Event(), lease().total_seconds() / _BEATS_IN_A_LEASE
 
     def beat() -> None:
         try:
-            while not is_over.wait(_HEARTBEAT_SECONDS):
+            while not is_over.wait(pause):
                 try:
                     if not extend_lease(build, now=datetime.now(UTC)):
                         return  # cancelled, or taken away: what is made will find that out

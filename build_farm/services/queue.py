@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
@@ -20,7 +21,6 @@ from build_farm.services.record import record_build
 from registry.models import RequestedBuild
 from registry.services.requested_builds import note_build
 
-LEASE: Final = timedelta(seconds=60)
 MAX_ATTEMPTS: Final = 5
 _FIRST_DELAY_SECONDS: Final = 5
 _LONGEST_DELAY_SECONDS: Final = 300
@@ -39,6 +39,11 @@ _READY: Final = "AND prepared_at IS NOT NULL AND (not_before IS NULL OR not_befo
 _UNPREPARED: Final = "AND prepared_at IS NULL AND priority = %(priority)s"
 
 
+def lease() -> timedelta:
+    """How long a claim holds without a heartbeat."""
+    return timedelta(seconds=settings.BUILD_LEASE_SECONDS)
+
+
 def claim_build(*, worker: str, now: datetime) -> Build | None:
     """Take the next prepared build for `worker`, or None if there is none that is due."""
     owner = _new_owner(worker)
@@ -46,7 +51,7 @@ def claim_build(*, worker: str, now: datetime) -> Build | None:
         is_ours = Build.objects.filter(pk=build_id, state=Build.State.QUEUED, prepared_at__isnull=False).update(
             state=Build.State.BUILDING,
             lease_owner=owner,
-            lease_until=now + LEASE,
+            lease_until=now + lease(),
             heartbeat_at=now,
             attempt=F("attempt") + 1,
             claimed_at=now,
@@ -66,7 +71,7 @@ def claim_signing(*, worker: str, now: datetime) -> Build | None:
     for build_id in list(waiting.values_list("pk", flat=True)[:_CANDIDATES]):
         is_ours = Build.objects.filter(_is_free(now), pk=build_id, state=Build.State.SIGNING).update(
             lease_owner=owner,
-            lease_until=now + LEASE,
+            lease_until=now + lease(),
             heartbeat_at=now,
             attempt=F("attempt") + 1,
             not_before=None,
@@ -78,7 +83,7 @@ def claim_signing(*, worker: str, now: datetime) -> Build | None:
 
 def extend_lease(build: Build, *, now: datetime) -> bool:
     """Keep a build for another while; False if it is no longer this worker's."""
-    return _held(build).update(lease_until=now + LEASE, heartbeat_at=now) == 1
+    return _held(build).update(lease_until=now + lease(), heartbeat_at=now) == 1
 
 
 def hand_to_signing(build: Build, *, result: Mapping[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """Signed forms made of a signer's plain signatures: DSSE envelopes and compact JWS."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +17,13 @@ _HALF_BYTES = 32
 
 
 def sign_envelope(signer: Signer, purpose: Purpose, payload: bytes, *, payload_type: str) -> bytes:
-    """A DSSE v1.0.2 envelope with one signature, as JSON in UTF-8. No `keyid`: the certificate tells the key."""
+    """A DSSE v1.0.2 envelope with one signature, as JSON. `keyid`, a hint, is the certificate's SHA-256 in hex."""
     signature = signer.sign_text(purpose, pre_authentication_encoding(payload_type, payload))
+    keyid = hashlib.sha256(signer.certificate(purpose)).hexdigest()
     envelope = {
         "payloadType": payload_type,
         "payload": base64.b64encode(payload).decode("ascii"),
-        "signatures": [{"keyid": "", "sig": base64.b64encode(signature).decode("ascii")}],
+        "signatures": [{"keyid": keyid, "sig": base64.b64encode(signature).decode("ascii")}],
     }
     return json.dumps(envelope, separators=(",", ":")).encode("ascii")
 
