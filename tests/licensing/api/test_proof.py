@@ -342,19 +342,19 @@ class TestMemory:
     @pytest.mark.parametrize(
         ("since", "timestamp", "code"),
         [
-            (T0 - 61, T0, "VALID"),
-            (T0 - 60, T0, "SERVICE_UNAVAILABLE"),
-            (T0 - 61, T0 - 1, "SERVICE_UNAVAILABLE"),
-            (T0 - 1, T0 + 60, "VALID"),
-            (T0, T0 + 60, "SERVICE_UNAVAILABLE"),
+            (-61, 0, "VALID"),
+            (-60, 0, "SERVICE_UNAVAILABLE"),
+            (-61, -1, "SERVICE_UNAVAILABLE"),
+            (-1, 60, "VALID"),
+            (0, 60, "SERVICE_UNAVAILABLE"),
         ],
     )
     def test_what_was_proven_before_the_memory_began(
         self, prover: Prover, since: int, timestamp: int, code: str
     ) -> None:
-        """A proof of `timestamp` may have been used from a minute before it."""
-        _since(since)()
-        assert code_of(prover.ask(timestamp=timestamp)) == code
+        """A proof of `timestamp` may have been used from a minute before it. Both in seconds from now."""
+        _since(T0 + since)()
+        assert code_of(prover.ask(timestamp=T0 + timestamp)) == code
 
     @pytest.mark.usefixtures("required")
     def test_the_memory_is_trusted_again_a_minute_after_it_began(self, prover: Prover, clock: Clock) -> None:
