@@ -47,13 +47,19 @@ def emit(name: str, *, customer_id: str = "", payload: Mapping[str, Any] | None 
 
 def dispatch_pending(*, now: datetime, limit: int = 200) -> int:
     """Hand waiting events to their subscribers, oldest first within each customer; return how many were done."""
-    waiting = (
+    first_of_each = (
         OutboxEvent.objects.filter(dispatched_at__isnull=True, failed_at__isnull=True)
         .order_by("customer_id", "id")
         .distinct("customer_id")
+        .values("pk")
+    )
+    # Only queues that can move: those whose first event was put off must not fill the list.
+    due = (
+        OutboxEvent.objects.filter(pk__in=first_of_each, not_before__lte=now)
+        .order_by("id")
         .values_list("customer_id", flat=True)[:limit]
     )
-    return sum(_dispatch_customer(customer_id, now, limit) for customer_id in list(waiting))
+    return sum(_dispatch_customer(customer_id, now, limit) for customer_id in list(due))
 
 
 def purge_dispatched(*, before: datetime, batch: int = 5000) -> int:
