@@ -6,7 +6,7 @@ name it, so that views here need not import upwards.
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from django.contrib.auth import get_user
 from django.http import HttpRequest
@@ -128,12 +128,18 @@ def _membership(request: HttpRequest, user_id: int) -> Membership:
     return found[0]
 
 
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's own check, whose refusal here is a problem document and no page."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> NoReturn:
+        raise PermissionMissing("The CSRF token is missing or wrong.", note=reason)
+
+
 def _check_csrf(request: HttpRequest) -> None:
     """A cookie comes along by itself, so a write needs the token that other sites cannot read."""
-    middleware = CsrfViewMiddleware(_unused)
-    middleware.process_request(request)
-    if middleware.process_view(request, _unused, (), {}) is not None:
-        raise PermissionMissing("The CSRF token is missing or wrong.")
+    check = _CsrfCheck(_unused)
+    check.process_request(request)
+    check.process_view(request, _unused, (), {})
 
 
 def _unused(request: HttpRequest) -> Any:

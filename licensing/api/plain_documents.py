@@ -224,6 +224,88 @@ _public("schema", "This document", "application/vnd.oai.openapi+json", tag="serv
 _public("docs", "This document for people", "text/html", tag="server")
 _public("livez", "Whether the process answers", "application/json", tag="server")
 document_view(
+    "metrics",
+    "GET",
+    {
+        "operationId": "metrics",
+        "summary": "Prometheus metrics, for the networks that may read them; 404 for all others",
+        "tags": ["server"],
+        "security": [],
+        "responses": {
+            "200": {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}},
+            **problem_responses([(404, "NOT_FOUND")]),
+        },
+    },
+)
+document_view(
+    "private-registry",
+    "GET",
+    {
+        "operationId": "private_registry",
+        "summary": "The index of a customer's own registry, as JSON, or as HTML where that is preferred",
+        "tags": ["registry"],
+        "security": [{"apiKey": []}, {"apiKeyHeader": []}, {"pluginToken": []}],
+        "parameters": [{"name": "customer_id", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "responses": {
+            "200": {
+                "description": "OK",
+                "content": {
+                    "application/json": {"schema": {"type": "object"}},
+                    "text/html": {"schema": {"type": "string"}},
+                },
+            },
+            **problem_responses(
+                sorted(
+                    {
+                        (400, "BAD_REQUEST"),
+                        (401, "AUTHENTICATION_REQUIRED"),
+                        (404, "NOT_FOUND"),
+                        *_KEY,
+                        *_TOKEN,
+                        *_STATE,
+                        *_ALWAYS,
+                    }
+                )
+            ),
+        },
+    },
+)
+document_view(
+    "registry-file",
+    "GET",
+    {
+        "operationId": "registry_file",
+        "summary": "The bytes that a download URL stands for; ranges and resume",
+        "tags": ["registry"],
+        "security": [],
+        "parameters": [{"name": "segment", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "responses": {
+            **{
+                status: {
+                    "description": description,
+                    "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+                }
+                for status, description in (("200", "OK"), ("206", "Partial Content"))
+            },
+            "302": {"description": "Where the bytes are, for half a minute."},
+            "304": {"description": "You have it already."},
+            **problem_responses(
+                [
+                    (403, "DOWNLOAD_CAP_REACHED"),
+                    (403, "DOWNLOAD_URL_EXPIRED"),
+                    (403, "DOWNLOAD_URL_REVOKED"),
+                    (403, "HEADER_MISMATCH"),
+                    (404, "NOT_FOUND"),
+                    (409, "INTEGRITY_ERROR"),
+                    (412, "PRECONDITION_FAILED"),
+                    (416, "RANGE_NOT_SATISFIABLE"),
+                    *_ALWAYS,
+                ]
+            ),
+        },
+    },
+)
+document_view(
     "readyz",
     "GET",
     {

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from licensing.core.endpoint import bearer_credential, endpoint
 from licensing.core.errors import AuthenticationRequired, BadRequest
 from licensing.core.json_body import read_body, read_object, read_shape
+from licensing.core.overload import refuse_if_overloaded
 from licensing.core.problems import json_response, problem_response
 from licensing.core.request_id import request_id
 from licensing.core.source import client_address
@@ -26,6 +27,7 @@ from licensing.services.validate import validate as validate_token
 @endpoint("POST")
 def authenticate(request: HttpRequest) -> HttpResponse:
     """`POST /api/plugins/authenticate`."""
+    refuse_if_overloaded()
     try:
         credential = bearer_credential(request, header="X-API-Key")
     except AuthenticationRequired:

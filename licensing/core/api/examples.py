@@ -80,7 +80,7 @@ def _plain_example(kind: inspect.Type, name: str) -> Any:
         case inspect.FloatType():
             return 1.0
         case inspect.StrType():
-            return "text"
+            return "text" * -(-(kind.min_length or 1) // 4)
     return None
 
 

@@ -4,6 +4,7 @@ drf-spectacular walks the URLs; everything else is read from `Operation`. Shapes
 reads requests by the very same declarations.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -19,6 +20,7 @@ from licensing.core.api.views import ApiView
 from licensing.core.errors import DomainError
 from licensing.core.problems import PROBLEM_CONTENT_TYPE
 
+_GROUP: Final = re.compile(r"\(\?P<(\w+)>[^)]*\)")
 _REF: Final = "#/components/schemas/{name}"
 _IDEMPOTENCY: Final = {
     "name": "Idempotency-Key",
@@ -46,7 +48,7 @@ SECURITY_SCHEMES: Final = {
     "apiKey": {"type": "http", "scheme": "bearer", "description": "A customer's API key, `km_live_…` or `km_test_…`."},
     "apiKeyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A customer's API key."},
     "pluginToken": {"type": "http", "scheme": "bearer", "description": "A plugin token from authenticate or refresh."},
-    "portalSession": {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "A portal session."},
+    "portalSession": {"type": "apiKey", "in": "cookie", "name": "session", "description": "A portal session."},
 }
 
 _shapes: dict[str, type[msgspec.Struct]] = {}
@@ -179,8 +181,9 @@ def plain_paths() -> dict[str, dict[str, Any]]:
 
 
 def simple_path(regex: str) -> str:
-    """The path of a pattern that has no parameters, such as `^api/plugins/authenticate/?$`."""
-    return "/" + regex.removeprefix("^").removesuffix("$").removesuffix(r"\Z").removesuffix("/?").replace("\\", "")
+    """The path of a pattern, such as `^private/(?P<customer_id>[^/]+)/?$`."""
+    named = _GROUP.sub(r"{\1}", regex)
+    return "/" + named.removeprefix("^").removesuffix("$").removesuffix(r"\Z").removesuffix("/?").replace("\\", "")
 
 
 # -- Parts

@@ -226,13 +226,12 @@ json_values = st.recursive(
 
 @given(
     st.fixed_dictionaries(
-        {}, optional={name: json_values for name in ("permissions", "resources", "filesystem", "network", "other")}
+        {}, optional=dict.fromkeys(("permissions", "resources", "filesystem", "network", "other"), json_values)
     )
 )
-def test_any_text_is_read_or_refused_by_name(written):
+def test_anything_is_read_or_refused_as_a_manifest(written):
     try:
         manifest = parse_manifest(written)
-    except ManifestInvalid as refused:
-        assert refused.field
+    except ManifestInvalid:
         return
     assert parse_manifest(manifest) == manifest
