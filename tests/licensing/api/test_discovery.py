@@ -98,14 +98,13 @@ def test_what_is_not_there_yet_is_503(client: Client, cast: Cast, path: str, rem
     assert int(response["Retry-After"]) > 0
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/api/nothing", "/api/plugins/nothing", "/.well-known/nothing"])
+@pytest.mark.parametrize("path", ["/api/nothing", "/api/plugins/nothing", "/.well-known/nothing"])
 def test_no_such_path(client: Client, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 404
-    if path != "/":
-        assert response["Content-Type"] == "application/problem+json"
-        assert answer(response)["code"] == "NOT_FOUND"
-        assert (answer(response).get("success") is False) == path.startswith("/api/plugins/")
+    assert response["Content-Type"] == "application/problem+json"
+    assert answer(response)["code"] == "NOT_FOUND"
+    assert (answer(response).get("success") is False) == path.startswith("/api/plugins/")
 
 
 def test_alive_means_alive_and_asks_nobody(client: Client, django_assert_num_queries: DjangoAssertNumQueries) -> None:
