@@ -145,12 +145,17 @@ def is_pinned(pin: str, version: str) -> bool:
 
 
 def _keep(row: CustomerPolicy, text: str, signature: bytes, certificate: bytes, now: datetime) -> None:
+    signed = {
+        "version": row.version,
+        "text": text,
+        "signature": signature,
+        "certificate": certificate,
+        "signed_at": now,
+    }
     with transaction.atomic():
-        SignedPolicy.objects.bulk_create([SignedPolicy(customer_id=row.customer_id, version=0)], ignore_conflicts=True)
+        SignedPolicy.objects.bulk_create([SignedPolicy(customer_id=row.customer_id, **signed)], ignore_conflicts=True)
         # Conditional: of two signers at once the one with the older version changes nothing.
-        SignedPolicy.objects.filter(customer_id=row.customer_id, version__lt=row.version).update(
-            version=row.version, text=text, signature=signature, certificate=certificate, signed_at=now
-        )
+        SignedPolicy.objects.filter(customer_id=row.customer_id, version__lt=row.version).update(**signed)
 
 
 def _is_ours(source: str) -> bool:

@@ -227,3 +227,8 @@ def json_of(response: HttpResponseBase) -> dict[str, Any]:
 def sha256(content: bytes) -> str:
     """Hex SHA-256."""
     return hashlib.sha256(content).hexdigest()
+
+
+def now() -> datetime:
+    """The present instant."""
+    return datetime.now(UTC)
