@@ -58,7 +58,7 @@ def bootstrap(*, actor: Actor, now: datetime) -> bool:
             _ensure_certificate(certified, actor, now)
         for purpose in SigningKey.Purpose.values:
             if not SigningKey.objects.filter(purpose=purpose, state=SigningKey.State.ACTIVE).exists():
-                pending = _pending(purpose) or _create_key(purpose, actor)
+                pending = _pending(purpose) or _create_key(purpose, actor, now)
                 _activate(pending, actor, now)
         _publish_if_due(now)
     return is_first
@@ -90,7 +90,7 @@ def rotate(
         _lock()
         if leaving is not None and not _is_active(leaving, purpose):
             return None
-        key = _pending(purpose) or _create_key(purpose, actor)
+        key = _pending(purpose) or _create_key(purpose, actor, now)
         if emergency:
             SigningKey.objects.filter(
                 purpose=purpose, state__in=[SigningKey.State.ACTIVE, SigningKey.State.RETIRING]
@@ -134,7 +134,7 @@ def _pending(purpose: str) -> SigningKey | None:
     return SigningKey.objects.filter(purpose=purpose, state=SigningKey.State.PENDING).first()
 
 
-def _create_key(purpose: str, actor: Actor) -> SigningKey:
+def _create_key(purpose: str, actor: Actor, now: datetime) -> SigningKey:
     private = jwk.generate_private_key()
     kid = jwk.thumbprint(private.public_key())
     key = SigningKey.objects.create(
@@ -142,6 +142,8 @@ def _create_key(purpose: str, actor: Actor) -> SigningKey:
         purpose=purpose,
         public_jwk=jwk.verification_jwk(private.public_key()),
         sealed_private_key=ring("tokens").seal(jwk.private_to_der(private), identity=sealing_identity(kid)),
+        # The lead is counted by the clock that it is held against.
+        created_at=now,
     )
     _record(actor, "signing_key.created", kid, {"purpose": purpose})
     return key
@@ -165,7 +167,7 @@ def _advance(purpose: str, actor: Actor, now: datetime) -> None:
         pending = None
     active = SigningKey.objects.filter(purpose=purpose, state=SigningKey.State.ACTIVE).first()
     if pending is None and (active is None or now >= (active.activated_at or active.created_at) + KEY_AGE):
-        _create_key(purpose, actor)
+        _create_key(purpose, actor, now)
     outlived = now - _longest_life(purpose) - CLOCK_MARGIN
     for key in SigningKey.objects.filter(purpose=purpose, state=SigningKey.State.RETIRING, retiring_at__lte=outlived):
         key.state, key.retired_at, key.sealed_private_key = SigningKey.State.RETIRED, now, b""

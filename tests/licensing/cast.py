@@ -10,7 +10,9 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
+from unittest import mock
 
 from django.apps import apps
 from django.db import connection, transaction
@@ -22,6 +24,7 @@ from accounts.services.customers import create_customer
 from licensing.core.actor import Actor, system
 from licensing.core.clock import from_epoch
 from licensing.core.ids import new_id
+from licensing.crypto.authority import LeafPrivateKey, Purpose, generate_purpose_key
 from licensing.models import (
     BuildCredential,
     Feature,
@@ -34,7 +37,7 @@ from licensing.models import (
     Tier,
     TierGrant,
 )
-from licensing.services.key_lifecycle import bootstrap
+from licensing.services import key_lifecycle
 from licensing.services.proofs import build_secret_identity, remember_from_the_start
 from licensing.services.subscriptions import set_subscription
 
@@ -122,9 +125,9 @@ class Cast:
 
 def load_cast() -> Cast:
     """Write catalogue, signing keys and the three customers."""
-    with transaction.atomic():
+    with transaction.atomic(), mock.patch.object(key_lifecycle, "generate_purpose_key", _purpose_key):
         make_catalogue()
-        bootstrap(actor=ACTOR, now=from_epoch(T0))
+        key_lifecycle.bootstrap(actor=ACTOR, now=from_epoch(T0))
         cast = Cast(
             acme=make_member("cust_123", tier="Pro"),
             globex=make_member("enterprise_456", tier="Enterprise"),
@@ -133,6 +136,12 @@ def load_cast() -> Cast:
         PluginAccess.objects.create(plugin_id="custom-compliance-reporter", customer=cast.globex.customer)
     remember_from_the_start()
     return cast
+
+
+@cache
+def _purpose_key(purpose: Purpose) -> LeafPrivateKey:
+    """A certificate's key, made once a process: an RSA key takes longer to make than all the rest of the cast."""
+    return generate_purpose_key(purpose)
 
 
 def empty_tables() -> None:

@@ -10,7 +10,9 @@ def test_the_tiers_allowance_where_the_plugin_has_none() -> None:
     grant = grant_for(facts())
     assert (grant.tier, grant.feature_codes) == ("Middle", ("basic", "extra"))
     assert (grant.requests_per_minute, grant.events_per_day) == (60, 1000)
-    assert grant.permissions == {"tool": {"allowed": True, "rate_limit": 60, "quota": 1000, "feature_values": {"extra": 5}}}
+    assert grant.permissions == {
+        "tool": {"allowed": True, "rate_limit": 60, "quota": 1000, "feature_values": {"extra": 5}}
+    }
 
 
 @pytest.mark.parametrize(("rate_limit", "quota"), [(0, 0), (7, 70)])
