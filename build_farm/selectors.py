@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import Avg, Count, QuerySet
+from django.db.models import Avg, Count, FloatField, QuerySet
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
 
 from accounts.models import ApiKey
 from accounts.selectors import one
@@ -75,7 +77,8 @@ def progress(batch: str, *, now: datetime) -> Progress:
 
 def _estimate(left: int, now: datetime) -> float:
     """What is left, at the rate of late: a build's own time over as many as are being compiled at once."""
-    finished = Build.objects.filter(finished_at__gt=now - _RECENT, timings__build__isnull=False)
-    each = finished.aggregate(seconds=Avg("timings__build"))["seconds"] or _ASSUMED_SECONDS
+    seconds = Cast(KeyTextTransform("build", "timings"), FloatField())
+    finished = Build.objects.filter(finished_at__gt=now - _RECENT)
+    each = finished.aggregate(seconds=Avg(seconds))["seconds"] or _ASSUMED_SECONDS
     at_once = max(1, Build.objects.filter(state=Build.State.BUILDING).count())
     return round(left * float(each) / at_once, 1)
