@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from accounts.models.customer import Customer
 from accounts.models.person import User
+from licensing.core.constraints import has_no_null, within_the_calendar
 
 SCOPES = (
     "plugins:authenticate",
@@ -64,6 +65,9 @@ class ApiKey(KeyMaterial):
         indexes: ClassVar = [models.Index(fields=["customer", "created_at"], name="api_key_of_customer")]
         constraints: ClassVar = [
             models.CheckConstraint(condition=models.Q(mode__in=["live", "test"]), name="api_key_mode_known"),
+            models.CheckConstraint(condition=within_the_calendar("expires_at"), name="api_key_within_the_calendar"),
+            models.CheckConstraint(condition=has_no_null("scopes"), name="api_key_scopes_whole"),
+            models.CheckConstraint(condition=has_no_null("cidrs"), name="api_key_cidrs_whole"),
         ]
 
     def __str__(self) -> str:

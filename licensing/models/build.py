@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from accounts.models import Customer
+from licensing.core.constraints import within_the_calendar
 from licensing.models.catalogue import Plugin
 
 
@@ -29,6 +30,7 @@ class BuildCredential(models.Model):
             models.UniqueConstraint(
                 fields=["customer", "plugin", "version", "signature_digest"], name="build_signature_once"
             ),
+            models.CheckConstraint(condition=within_the_calendar("expires_at"), name="build_within_the_calendar"),
         ]
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models.functions import Lower, Now
 
 from accounts.models import Customer
+from licensing.core.constraints import has_no_null, is_feature_value, is_json_object
 
 FEATURE_CODE_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 PLUGIN_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
@@ -85,7 +86,10 @@ class TierGrant(models.Model):
 
     class Meta:
         db_table = "tier_grant"
-        constraints: ClassVar = [models.UniqueConstraint(fields=["tier", "feature"], name="tier_grant_once")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tier", "feature"], name="tier_grant_once"),
+            models.CheckConstraint(condition=is_feature_value("value"), name="tier_grant_value_typed"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.tier_id}: {self.feature_id}"
@@ -131,6 +135,7 @@ class Plugin(models.Model):
         db_table = "plugin"
         constraints: ClassVar = [
             models.CheckConstraint(condition=models.Q(name__regex=PLUGIN_NAME_PATTERN), name="plugin_name_shape"),
+            models.CheckConstraint(condition=has_no_null("blocked_versions"), name="plugin_blocked_versions_whole"),
         ]
 
     def __str__(self) -> str:
@@ -147,7 +152,10 @@ class PluginManifest(models.Model):
 
     class Meta:
         db_table = "plugin_manifest"
-        constraints: ClassVar = [models.UniqueConstraint(fields=["plugin", "version"], name="plugin_manifest_once")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["plugin", "version"], name="plugin_manifest_once"),
+            models.CheckConstraint(condition=is_json_object("manifest"), name="plugin_manifest_object"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.plugin_id} {self.version}"

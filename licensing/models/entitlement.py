@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from accounts.models import Customer
+from licensing.core.constraints import is_feature_value, within_the_calendar
 from licensing.models.catalogue import Feature, granted
 
 
@@ -44,6 +45,10 @@ class Entitlement(models.Model):
                     & models.Q(ends_at__gt=models.F("starts_at"))
                 ),
                 name="entitlement_kind_and_period",
+            ),
+            models.CheckConstraint(condition=is_feature_value("value"), name="entitlement_value_typed"),
+            models.CheckConstraint(
+                condition=within_the_calendar("starts_at", "ends_at"), name="entitlement_within_the_calendar"
             ),
         ]
 

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from accounts.models import Customer
+from licensing.core.constraints import within_the_calendar
 from licensing.models.catalogue import Tier
 
 
@@ -46,6 +47,10 @@ class Subscription(models.Model):
             models.CheckConstraint(
                 condition=models.Q(status__in=["trialing", "active", "past_due", "paused", "canceled", "expired"]),
                 name="subscription_status_known",
+            ),
+            models.CheckConstraint(
+                condition=within_the_calendar("period_start", "period_end", "grace_until"),
+                name="subscription_within_the_calendar",
             ),
         ]
 
