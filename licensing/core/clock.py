@@ -1,15 +1,18 @@
 """Instants as the wire writes them. The current time is read once at the edge of a request and passed down."""
 
 from datetime import UTC, datetime
+from typing import Final
+
+LAST_SECOND: Final = 253_402_300_799  # of the year 9999: nothing later can be written
 
 
 def rfc3339(instant: datetime | float) -> str:
     """Write an instant as RFC 3339 in UTC with `Z`, to the second (rounded down).
 
-    Takes an aware datetime or Unix seconds.
+    Takes an aware datetime or Unix seconds; what lies beyond the year 9999 is written as its last second.
     """
     if not isinstance(instant, datetime):
-        instant = datetime.fromtimestamp(instant, UTC)
+        instant = datetime.fromtimestamp(min(instant, LAST_SECOND), UTC)
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
