@@ -137,12 +137,21 @@ def checked_cidrs(cidrs: Iterable[str], *, field: str = "cidrs") -> list[str]:
     found = []
     for index, text in enumerate(cidrs):
         try:
-            found.append(str(ipaddress.ip_network(text, strict=False)))
+            found.append(str(_plain_network(text)))
         except (ValueError, TypeError) as exc:
             raise InvalidValue(f"{field}[{index}]: not an address range.", field=f"{field}[{index}]") from exc
     if len(found) > MAX_CIDRS:
         raise InvalidValue(f"{field}: at most {MAX_CIDRS}.", field=field)
     return found
+
+
+def _plain_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """The range in the family that addresses are compared in: IPv4 in IPv6's clothes (RFC 4291, 2.5.5.2) is IPv4."""
+    network = ipaddress.ip_network(text, strict=False)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
 
 
 def _is_past(instant: datetime | None, now: datetime) -> bool:

@@ -241,4 +241,12 @@ def _is_within(address: str, cidrs: tuple[str, ...]) -> bool:
         return False
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
         parsed = parsed.ipv4_mapped
-    return any(parsed in ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
+    return any(network is not None and parsed in network for network in map(_network, cidrs))
+
+
+def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """The range; None for a text that is none, in which no address lies."""
+    try:
+        return ipaddress.ip_network(cidr, strict=False)
+    except ValueError:
+        return None
