@@ -75,9 +75,13 @@ class S3Store:
         return hasher.hexdigest()
 
     def delete(self, stored: Stored) -> None:
-        """See `ArtifactStore.delete`."""
+        """See `ArtifactStore.delete`: every version of it, or a bucket that keeps versions would keep them for ever."""
+        key = self._named(stored)["Key"]
         with _translated(missing_is_damage=False):
-            self._client.delete_object(**self._named(stored))
+            pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=key)
+            for page in pages:
+                for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                    self._client.delete_object(Bucket=self._bucket, Key=key, VersionId=entry["VersionId"])
 
     def all_files(self) -> Iterator[tuple[Stored, datetime]]:
         """See `ArtifactStore.all_files`."""
