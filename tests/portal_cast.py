@@ -95,6 +95,31 @@ def fill(customer: Customer, *, installations: int, events: int) -> None:
     )
 
 
+def furnish(cast: PortalCast) -> None:
+    """Give the organisation what a real one would have, for screenshots."""
+    now = datetime.now(UTC)
+    cast.acme.name = "Acme Corp"
+    cast.acme.save()
+    Installation.objects.filter(pk=cast.names["installation_id"]).update(hostname="build-01.berlin")
+    from accounts.models import ApiKey
+
+    ApiKey.objects.filter(pk=cast.names["key_id"]).update(name="CI")
+    issue_api_key(customer=cast.acme, name="Berlin office", actor=ACTOR)
+    issue_api_key(customer=cast.acme, name="Laptops of the developers", mode="test", actor=ACTOR)
+    fill(cast.acme, installations=60, events=40)
+    UsageDay.objects.bulk_create(
+        UsageDay(
+            customer=cast.acme,
+            plugin_name="api-logger",
+            measure=measure,
+            day=(now - timedelta(days=index)).date(),
+            count=900 + (index * 7919) % 700 * scale,
+        )
+        for index in range(1, 30)
+        for measure, scale in (("event:api_logging", 3), ("request:validate", 1), ("request:refresh", 1))
+    )
+
+
 def _person(email: str, customer: Customer, role: str) -> User:
     user = User.objects.create_user(email)
     Membership.objects.create(user=user, customer=customer, role=role)
@@ -105,7 +130,7 @@ def _things(acme: Customer, now: datetime) -> dict[str, Any]:
     key = issue_api_key(customer=acme, name="CI <script>alert(1)</script>", actor=ACTOR).api_key
     plugin = Plugin.objects.get(pk="api-logger")
     installation = Installation.objects.create(
-        id="inst_0000000000000000000000", customer=acme, plugin=plugin, fingerprint="f" * 32, hostname=HOST,
+        id="inst_main00000000000000000", customer=acme, plugin=plugin, fingerprint="f" * 32, hostname=HOST,
         version="2.1.0", os="linux", arch="amd64", api_key_id=key.pk, last_seen_at=now, last_seen_from="192.0.2.7",
     )  # fmt: skip
     invited = invite_member(customer=acme, email="new@acme.example", role="viewer", actor=ACTOR, now=now)

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,5 +15,11 @@ def cast(db: None) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _no_mail_leaves(settings: Any) -> None:
-    settings.CELERY_TASK_ALWAYS_EAGER = True
+def _jobs_run_at_once() -> Iterator[None]:
+    from licensing.celery import app
+    from licensing.core.valkey import valkey
+
+    valkey().run(lambda client: client.flushdb())
+    app.conf.task_always_eager = True
+    yield
+    app.conf.task_always_eager = False

@@ -1,0 +1,63 @@
+"""Every page stays within a number of queries, and fast, whatever the customer has."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from tests.licensing.portal.test_matrix import CUSTOMER_PAGES, OPERATOR_PAGES
+from tests.portal_cast import PortalCast, fill, load_portal_cast
+
+INSTALLATIONS, EVENTS = 5_000, 100_000
+MOST_QUERIES = 24
+MEDIAN_SECONDS = 0.1
+
+
+@pytest.fixture(scope="module")
+def large(django_db_setup: None, django_db_blocker: Any) -> Iterator[PortalCast]:
+    """A customer with a large fleet and a long history, committed for this module."""
+    from tests.licensing.cast import empty_tables
+
+    with django_db_blocker.unblock():
+        cast = load_portal_cast()
+        fill(cast.acme, installations=INSTALLATIONS, events=EVENTS)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE installation; ANALYZE audit_event")
+    yield cast
+    with django_db_blocker.unblock():
+        empty_tables()
+
+
+@pytest.mark.django_db
+def test_pages_are_bounded_and_fast(large: PortalCast) -> None:
+    found: dict[str, tuple[int, float]] = {}
+    for entry in [*CUSTOMER_PAGES, *OPERATOR_PAGES]:
+        name = str(entry.name)
+        if name.endswith("-export"):
+            continue  # files are as long as what they hold
+        names = entry.pattern.regex.groupindex  # type: ignore[union-attr]
+        url = reverse(name, kwargs={part: large.names[part] for part in names})
+        client = large.client(large.superuser if name.startswith("operator") else large.people["owner"])
+        client.get(url)
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            with CaptureQueriesContext(
+                connection,
+            ) as queries:
+                assert client.get(url).status_code == 200, name
+            times.append(time.perf_counter() - started)
+        found[name] = (len(queries), statistics.median(times))
+    too_many = {name: count for name, (count, _) in found.items() if count > MOST_QUERIES}
+    assert too_many == {}
+    # On a machine that does other things too, single pages may be slow; the portal as a whole may not.
+    assert statistics.median(seconds for _, seconds in found.values()) < MEDIAN_SECONDS, found
+    slow = {name: round(seconds, 3) for name, (_, seconds) in found.items() if seconds > 5 * MEDIAN_SECONDS}
+    assert slow == {}
