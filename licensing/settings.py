@@ -45,7 +45,7 @@ ALLOWED_HOSTS = env.words(
 ALLOWED_HOSTS.append(urlsplit(PUBLIC_URL).hostname or "")
 if not IS_PRODUCTION:
     ALLOWED_HOSTS += ["localhost", "127.0.0.1", "[::1]"]
-TRUSTED_PROXIES = env.words(
+TRUSTED_PROXIES = env.networks(
     "TRUSTED_PROXIES",
     "",
     help="Addresses (CIDR) of the proxies whose X-Forwarded-For and -Proto are believed.",
@@ -89,15 +89,17 @@ DATABASE_LISTEN_URL = env.secret(
     "DATABASE_LISTEN_URL",
     help="A direct URL for LISTEN, where DATABASE_URL goes through a transaction-pooling proxy.",
 )
-DATABASE_POOL_SIZE = env.integer(
-    "DATABASE_POOL_SIZE", 4, minimum=1, maximum=64, help="Connections a process keeps at most."
+DATABASE_PREPARED_STATEMENTS = env.boolean(
+    "DATABASE_PREPARED_STATEMENTS",
+    True,
+    help="Prepare the statements of the hot path in the server; off for a pooling proxy that cannot have that.",
 )
 DATABASE_TIMEOUT_SECONDS = env.integer(
     "DATABASE_TIMEOUT_SECONDS",
     5,
     minimum=1,
     maximum=60,
-    help="How long to wait for a connection, or for an answer.",
+    help="How long a web process waits for a connection, or for an answer.",
 )
 DATABASE_WEB_ROLE = env.text("DATABASE_WEB_ROLE", "keywright_web", help="Database role of web processes and workers.")
 DATABASE_SIGN_ROLE = env.text("DATABASE_SIGN_ROLE", "keywright_sign", help="Database role of the `sign` worker.")
@@ -112,17 +114,16 @@ def database_from_url(url: str) -> dict[str, Any]:
         # libpq's own words may quote the password.
         raise ConfigurationError("DATABASE_URL is not an address that libpq can read.") from None
     options: dict[str, Any] = {
-        "pool": {
-            "min_size": 1,
-            "max_size": DATABASE_POOL_SIZE,
-            "timeout": DATABASE_TIMEOUT_SECONDS,
-            "max_lifetime": 1800,
-        },
-        "connect_timeout": DATABASE_TIMEOUT_SECONDS,
+        "connect_timeout": max(2, DATABASE_TIMEOUT_SECONDS),  # libpq takes less for 2
+        # A peer that is gone without a word is noticed, also by workers, whose statements may take long.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,  # milliseconds
     }
     known = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
     entry: dict[str, Any] = {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "licensing.core.postgresql",
         "OPTIONS": options,
         "CONN_HEALTH_CHECKS": True,
     }
@@ -135,9 +136,10 @@ def database_from_url(url: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": database_from_url(DATABASE_URL)}
-if ROLE not in ("web", "files"):
-    # Workers and commands hold connections for as long as they live: a pool would only hide them.
-    DATABASES["default"]["OPTIONS"].pop("pool")
+if ROLE in ("web", "files"):
+    # Threads that serve requests are few and keep their connections; none of them waits without an end.
+    DATABASES["default"]["CONN_MAX_AGE"] = 1800
+    DATABASES["default"]["OPTIONS"]["answer_seconds"] = DATABASE_TIMEOUT_SECONDS
 
 # -- Django
 
@@ -181,7 +183,7 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English")]  # what is translated: a page half in another language helps nobody
 USE_I18N = True
 STATIC_URL = "/static/"
-STATIC_ROOT = env.text("STATIC_ROOT", str(BASE_DIR / ".static"), help="Where `collectstatic` puts the portal's assets.")
+STATIC_ROOT = env.text("STATIC_ROOT", "", help="Where `collectstatic` put the portal's assets; empty: as they lie.") or None
 STATICFILES_DIRS = [BASE_DIR / "licensing" / "portal" / "static"]
 WHITENOISE_USE_FINDERS = True  # the files as they lie in the source: running needs no build step
 WHITENOISE_AUTOREFRESH = False
@@ -259,6 +261,7 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(PUBLIC_URL).scheme
 MFA_ADAPTER = "accounts.portal.adapters.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # nobody signs up by themselves, so there is no one to lock out of an address
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not IS_PRODUCTION  # browsers allow it on loopback alone
 PASSWORD_RESET_TIMEOUT = 3600
 CSRF_FAILURE_VIEW = "accounts.portal.errors.csrf_failure"
@@ -346,6 +349,18 @@ RATE_LIMIT_PER_MINUTE = env.integer(
 RATE_LIMIT_BURST = env.integer(
     "RATE_LIMIT_BURST", 30, minimum=1, maximum=60_000, help="How many of those may come at once."
 )
+CULL_AFTER_DAYS = env.integer(
+    "CULL_AFTER_DAYS",
+    30,
+    help="Installations that were not heard of for so many days give their place back; 0: never.",
+)
+WEB_THREADS = env.integer(
+    "WEB_THREADS",
+    4,
+    minimum=2,
+    maximum=64,
+    help="Threads of a web process that serve requests: what Granian is given as --blocking-threads.",
+)
 SNAPSHOT_CACHE_ENTRIES = env.integer(
     "SNAPSHOT_CACHE_ENTRIES",
     150_000 if ROLE in ("web", "files") else 0,
@@ -353,6 +368,14 @@ SNAPSHOT_CACHE_ENTRIES = env.integer(
 )
 SNAPSHOT_CACHE_MEGABYTES = env.integer(
     "SNAPSHOT_CACHE_MEGABYTES", 512, minimum=1, maximum=65536, help="Memory those snapshots may take at most."
+)
+
+# -- Metrics
+
+METRICS_NETWORKS = env.networks(
+    "METRICS_NETWORKS",
+    "127.0.0.0/8 ::1/128",
+    help="Addresses (CIDR) that may read /metrics; for all others there is no such path.",
 )
 
 # -- Registry
@@ -407,6 +430,13 @@ BUILD_CGROUP = env.text("BUILD_CGROUP", help="A delegated cgroup v2 folder for b
 BUILD_SECONDS = env.integer("BUILD_SECONDS", 300, minimum=10, maximum=3600, help="How long one compile may take.")
 BUILD_MEMORY_MEGABYTES = env.integer(
     "BUILD_MEMORY_MEGABYTES", 3072, minimum=256, maximum=65536, help="How much memory one compile may take."
+)
+BUILD_LEASE_SECONDS = env.integer(
+    "BUILD_LEASE_SECONDS",
+    60,
+    minimum=2,
+    maximum=3600,
+    help="How long a build waits for a silent worker before another one takes it.",
 )
 BUILD_SIGNER = env.text(
     "BUILD_SIGNER", "build_farm.signing.local.LocalSigner", help="The class that signs (docs/builds.md)."

@@ -1,13 +1,16 @@
 """Every URL of the server. A path is accepted with and without its trailing slash."""
 
 from django.conf import settings
-from django.urls import re_path
+from django.contrib import admin
+from django.urls import path, re_path
 
 from accounts.api import urls as accounts_urls
+from accounts.portal import urls as accounts_pages
 from build_farm.api import urls as build_farm_urls
-from licensing.api import discovery, health, plugins, schema
+from licensing.api import discovery, health, metrics, plugins, schema
 from licensing.api import urls as licensing_urls
 from licensing.core.api.routes import route
+from licensing.portal import urls as licensing_pages
 from registry.api import urls as registry_urls
 
 handler400 = "accounts.portal.handlers.bad_request"
@@ -27,6 +30,7 @@ urlpatterns = [
     re_path(r"^\.well-known/keywright-authority$", discovery.keywright_authority, name="authority"),
     re_path(r"^livez/?$", health.livez, name="livez"),
     re_path(r"^readyz/?$", health.readyz, name="readyz"),
+    re_path(r"^metrics/?$", metrics.metrics, name="metrics"),
     route("api/schema", schema.schema, "schema"),
     route("api/docs", schema.docs, "docs"),
     route("api/docs/assets/<name>", schema.docs_asset, "docs-asset"),
@@ -34,6 +38,9 @@ urlpatterns = [
     *licensing_urls.urlpatterns,
     *build_farm_urls.urlpatterns,
     *registry_urls.urlpatterns,
+    *accounts_pages.urlpatterns,
+    *licensing_pages.urlpatterns,
+    path("admin/", admin.site.urls),
 ]
 
 if settings.ROLE != "web":

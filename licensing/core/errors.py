@@ -156,5 +156,11 @@ class ServiceUnavailable(DomainError):
         super().__init__(detail, note=note, headers={"Retry-After": str(retry_after_seconds)})
 
 
+class Overloaded(ServiceUnavailable):
+    """More is asked than this process can answer now. No fault, so no line in the log for each."""
+
+    code = "OVERLOADED"
+
+
 class ConfigurationError(Exception):
     """The process was started with settings that cannot work. Never holds a secret's value."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 from django.http import HttpRequest, HttpResponseBase
 
+from licensing.core import metrics, overload
 from licensing.core.problems import PLUGIN_API_PREFIX, exception_response
 from licensing.core.request_id import begin_request, end_request, request_id
 from licensing.core.source import client_address
@@ -43,6 +44,7 @@ class RequestMiddleware:
             if request.path.startswith(MACHINE_PREFIXES):
                 headers["X-Content-Type-Options"] = "nosniff"
             _log_access(request, response.status_code, started)
+            _observe(request, response, started)
             return response
         finally:
             end_request(token)
@@ -57,6 +59,15 @@ class RequestMiddleware:
 def _shown(path: str) -> str:
     """A path as logs may have it: what follows `/files/` opens a file."""
     return "/files/" if path.startswith("/files/") else path[:256]
+
+
+def _observe(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
+    code = getattr(response, "code", "") or str(response.status_code)
+    seconds = time.perf_counter() - started
+    overload.worked(seconds)
+    metrics.observe_request(request.path, code, seconds)
+    if response.status_code in (401, 403):
+        metrics.observe_refusal(code)
 
 
 def _log_access(request: HttpRequest, status: int, started: float) -> None:

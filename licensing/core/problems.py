@@ -20,12 +20,19 @@ DOCUMENTATION_ROOT = "/docs/errors/"
 PLUGIN_API_PREFIX = "/api/plugins/"
 
 
+class CodedResponse(HttpResponse):
+    """A response that knows the code it answers with, for the metrics."""
+
+    code: str = ""
+
+
 def json_response(
     body: Mapping[str, Any], *, status: int = 200, content_type: str = "application/json"
 ) -> HttpResponse:
     """Answer `body` as JSON that no cache may keep."""
     written = msgspec.json.encode(body)
-    response = HttpResponse(written, status=status, content_type=content_type)
+    response = CodedResponse(written, status=status, content_type=content_type)
+    response.code = str(body.get("code", ""))
     # A server that is not told the length sends chunks.
     response.headers["Content-Length"] = str(len(written))
     response.headers["Cache-Control"] = "no-store"
@@ -65,7 +72,7 @@ def problem_response(
 
 def error_response(request: HttpRequest, error: errors.DomainError) -> HttpResponse:
     """Answer a domain error as its problem document; its note goes to the log."""
-    if error.note or error.status >= 500:
+    if error.note or (error.status >= 500 and not isinstance(error, errors.Overloaded)):
         log.warning("request.refused", code=error.code, note=error.note)
     extra = dict(error.extra)
     if error.field is not None:

@@ -74,10 +74,13 @@ def authenticate(*, asked: AuthenticateAsked, caller: Caller, sent: SentRequest,
     signature = asked.signature_bytes()
     known = look_up(machine, signature)
     bucket = known.installation.id if known.installation else f"{customer.id}:{machine.plugin}:{machine.fingerprint}"
-    headers = limits.take(installation=bucket, customer=customer, catalogue=catalogue)
+    taking = limits.begin_take(installation=bucket, customer=customer, catalogue=catalogue)
     facts = _facts(asked, caller, catalogue, customer, key, known.build, now)
     actor = key_actor(key, caller)
+    if sent.proof is not None:
+        taking.headers()  # a nonce is used up by being looked at
     verdict = _judge(facts, asked, sent, caller)
+    headers = taking.headers()
     if not verdict.valid:
         return refuse(verdict, facts, actor, headers)
     require_minting_keys(facts)

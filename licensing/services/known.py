@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from django.db import connection
-
+from licensing.core.postgresql.prepared import fetch_row
 from licensing.rules.pipeline import Build
 from licensing.services.installations import Machine
 
@@ -20,8 +19,11 @@ SELECT b.id, extract(epoch FROM b.expires_at)::float8, i.id, i.released_at IS NU
    AND i.fingerprint = %(fingerprint)s
 """
 
-_BUILD_SQL: Final = """
-SELECT id, extract(epoch FROM expires_at)::float8 FROM build_credential WHERE id = %s AND customer_id = %s
+_NAMED_SQL: Final = """
+SELECT b.id, extract(epoch FROM b.expires_at)::float8, extract(epoch FROM i.lease_until)::float8
+  FROM (SELECT) request
+  LEFT JOIN build_credential b ON b.id = %(build)s AND b.customer_id = %(customer)s
+  LEFT JOIN installation i ON i.id = %(installation)s AND i.customer_id = %(customer)s
 """
 
 
@@ -44,29 +46,36 @@ class Known:
 
 def look_up(machine: Machine, signature: bytes | None) -> Known:
     """Look both up; a signature of None or of no bytes names no build."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _SQL,
-            {
-                "customer": machine.customer_id,
-                "plugin": machine.plugin,
-                "version": machine.version,
-                # NULL equals nothing.
-                "signature": signature or None,
-                "mode": machine.mode,
-                "fingerprint": machine.fingerprint,
-            },
-        )
-        build_id, build_expires, installation_id, is_active, lease_until = cursor.fetchone()
+    row = fetch_row(
+        _SQL,
+        {
+            "customer": machine.customer_id,
+            "plugin": machine.plugin,
+            "version": machine.version,
+            # NULL equals nothing.
+            "signature": signature or None,
+            "mode": machine.mode,
+            "fingerprint": machine.fingerprint,
+        },
+    )
+    build_id, build_expires, installation_id, is_active, lease_until = row or (None,) * 5
     return Known(
         Build(build_id, build_expires) if build_id else None,
         KnownInstallation(installation_id, is_active, lease_until) if installation_id else None,
     )
 
 
-def find_build(build_id: str, *, customer_id: str) -> Build | None:
-    """The build that a token names, as it is now; None where it is gone."""
-    with connection.cursor() as cursor:
-        cursor.execute(_BUILD_SQL, [build_id, customer_id])
-        row = cursor.fetchone()
-    return Build(*row) if row else None
+@dataclass(frozen=True, slots=True)
+class KnownOfToken:
+    """What a token names, as it is now: its build (None where it has none, or it is gone), and until when a lease
+    keeps the installation's place (Unix seconds)."""
+
+    build: Build | None
+    lease_until: float | None
+
+
+def look_up_token(*, customer_id: str, build_id: str | None, installation_id: str) -> KnownOfToken:
+    """Look up what whoever mints a token's successor has to know."""
+    row = fetch_row(_NAMED_SQL, {"customer": customer_id, "build": build_id, "installation": installation_id})
+    found_id, expires_at, lease_until = row or (None,) * 3
+    return KnownOfToken(Build(found_id, expires_at) if found_id else None, lease_until)

@@ -8,13 +8,13 @@ protects the service, and must not be what takes it down.
 
 import ipaddress
 import time
-from dataclasses import dataclass
 from typing import Final
 
 from django.conf import settings
 
+from licensing.core import metrics
 from licensing.core.errors import TooManyRequests
-from licensing.core.valkey import Script, ValkeyAway, valkey
+from licensing.core.valkey import Script, Sent, ValkeyAway, valkey
 from licensing.rules import codes
 from licensing.rules.codes import Verdict
 from licensing.rules.snapshot import Catalogue, CustomerSnapshot
@@ -68,30 +68,58 @@ return math.ceil(block)
 """)
 
 
-@dataclass(slots=True)
-class LimiterState:
-    """What the limiter of this process has seen, for the metrics."""
-
-    allowed: int = 0
-    refused: int = 0
-    failed_open: int = 0
-    bad_credentials: int = 0
-    blocked: int = 0
-
-
-state = LimiterState()
+_allowed = metrics.limiter.labels("allowed")
+_refused = metrics.limiter.labels("refused")
+_was_blocked = metrics.limiter.labels("blocked")
+_failed_open = metrics.limiter.labels("failed_open")
 _blocked_until: dict[str, float] = {}
 
 
-def take(*, installation: str, customer: CustomerSnapshot, catalogue: Catalogue) -> dict[str, str]:
-    """Take one request from the buckets of an installation and of its customer; return the `RateLimit-*` headers.
+class Taking:
+    """A request being taken from its buckets: Valkey counts while the decision is being made."""
 
-    Raises:
-        TooManyRequests: with `Retry-After`.
+    def __init__(self, sent: Sent | None, *, per_minute: int = 0, burst: int = 0) -> None:
+        self._sent = sent
+        self._per_minute = per_minute
+        self._burst = burst
+        self._headers: dict[str, str] | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Wait for the count; the `RateLimit-*` headers of the answer.
+
+        Raises:
+            TooManyRequests: with `Retry-After`.
+        """
+        if self._headers is None:
+            self._headers = {} if self._sent is None else self._wait(self._sent)
+        return self._headers
+
+    def _wait(self, sent: Sent) -> dict[str, str]:
+        try:
+            refused, wait, left = sent.result()
+        except ValkeyAway:
+            _failed_open.inc()
+            return {}
+        cost = 60_000_000 // self._per_minute
+        headers = _headers(
+            self._per_minute, self._burst, remaining=left // cost, reset_microseconds=cost * self._burst - left
+        )
+        if not refused:
+            _allowed.inc()
+            return headers
+        _refused.inc()
+        headers |= {"RateLimit-Remaining": "0", "Retry-After": str(_seconds(wait))}
+        raise TooManyRequests("Too many requests; ask again later.", headers=headers)
+
+
+def begin_take(*, installation: str, customer: CustomerSnapshot, catalogue: Catalogue) -> Taking:
+    """Begin to take one request from the buckets of an installation and of its customer.
+
+    Nothing may be answered, written or used up before `headers()` of what is returned has been asked.
     """
     per_minute, burst = settings.RATE_LIMIT_PER_MINUTE, settings.RATE_LIMIT_BURST
     if per_minute == 0:
-        return {}
+        return Taking(None)
     cost = 60_000_000 // per_minute
     keys = [f"limit:i:{installation}"]
     arguments = [cost, cost * burst]
@@ -100,17 +128,19 @@ def take(*, installation: str, customer: CustomerSnapshot, catalogue: Catalogue)
         keys.append(f"limit:c:{customer.id}")
         arguments += [max(1, cost // places), cost * burst]
     try:
-        refused, wait, left = valkey().run_script(_TAKE, keys, arguments)
+        return Taking(valkey().send_script(_TAKE, keys, arguments), per_minute=per_minute, burst=burst)
     except ValkeyAway:
-        state.failed_open += 1
-        return {}
-    headers = _headers(per_minute, burst, remaining=left // cost, reset_microseconds=cost * burst - left)
-    if not refused:
-        state.allowed += 1
-        return headers
-    state.refused += 1
-    headers |= {"RateLimit-Remaining": "0", "Retry-After": str(_seconds(wait))}
-    raise TooManyRequests("Too many requests; ask again later.", headers=headers)
+        _failed_open.inc()
+        return Taking(None)
+
+
+def take(*, installation: str, customer: CustomerSnapshot, catalogue: Catalogue) -> dict[str, str]:
+    """Take one request from the buckets of an installation and of its customer; return the `RateLimit-*` headers.
+
+    Raises:
+        TooManyRequests: with `Retry-After`.
+    """
+    return begin_take(installation=installation, customer=customer, catalogue=catalogue).headers()
 
 
 def refuse_if_blocked(address: str) -> None:
@@ -124,7 +154,7 @@ def refuse_if_blocked(address: str) -> None:
     """
     until = _blocked_until.get(_network(address))
     if until is not None and (left := until - time.monotonic()) > 0:
-        state.blocked += 1
+        _was_blocked.inc()
         raise _blocked(left)
 
 
@@ -134,7 +164,7 @@ def note_bad_credential(address: str) -> None:
     Raises:
         TooManyRequests: with `Retry-After`.
     """
-    state.bad_credentials += 1
+    metrics.bad_credentials.inc()
     if settings.RATE_LIMIT_PER_MINUTE == 0:
         return
     network = _network(address)
@@ -144,14 +174,19 @@ def note_bad_credential(address: str) -> None:
     try:
         seconds = valkey().run_script(_BAD, keys, arguments)
     except ValkeyAway:
-        state.failed_open += 1
+        _failed_open.inc()
         return
     if seconds:
-        state.blocked += 1
+        _was_blocked.inc()
         if len(_blocked_until) >= _MAX_BLOCKS_HERE:
             _blocked_until.clear()
         _blocked_until[network] = time.monotonic() + seconds
         raise _blocked(seconds)
+
+
+def note_failed_open() -> None:
+    """Count that a limit or a quota could not be looked up, and was not applied."""
+    _failed_open.inc()
 
 
 def note_bad_token(verdict: Verdict, address: str) -> None:

@@ -13,7 +13,7 @@ from licensing.rules.pipeline import Build, Facts, installation_not_quarantined
 from licensing.rules.snapshot import CustomerSnapshot
 from licensing.rules.tokens import Token, judge_token
 from licensing.services.authenticate import Caller, is_proof_required
-from licensing.services.known import find_build
+from licensing.services.known import KnownOfToken
 from licensing.services.proofs import SentRequest, check_proof
 from licensing.services.seen_tokens import verified_token
 from licensing.services.signing_keys import verifying_keys
@@ -76,16 +76,15 @@ def judge(presented: Presented, *, plugin_name: str, sent: SentRequest, caller: 
     return refusal or installation_not_quarantined(facts) or verdict
 
 
-def with_build_as_it_is(presented: Presented) -> Presented:
-    """Look the token's build up, for whoever mints anew: the token was cut to the build's end, its successor is not.
+def with_build_as_it_is(presented: Presented, known: KnownOfToken) -> Presented:
+    """Judge by the token's build as it is now, for whoever mints anew: the token was cut to the build's end, its
+    successor is not.
 
     Validate has no need of it: a token that its build has outlived has expired itself.
     """
-    token, facts = presented.token, presented.facts
-    if token.build_id is None:
+    if presented.token.build_id is None:
         return presented
-    build = find_build(token.build_id, customer_id=token.customer_id)
-    return replace(presented, facts=msgspec.structs.replace(facts, build=build))
+    return replace(presented, facts=msgspec.structs.replace(presented.facts, build=known.build))
 
 
 def _actor(token: Token, customer: CustomerSnapshot, caller: Caller) -> Actor:

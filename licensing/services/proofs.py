@@ -14,7 +14,7 @@ from django.conf import settings
 
 from accounts.keyrings import ring
 from licensing.core.errors import ServiceUnavailable
-from licensing.core.valkey import ValkeyAway, valkey
+from licensing.core.valkey import Script, ValkeyAway, valkey
 from licensing.crypto.proof import (
     MAX_SKEW_SECONDS,
     ProofInvalid,
@@ -36,7 +36,7 @@ _SINCE_KEY = "proof:since"
 # Remember a nonce once, by the request it came with, and tell since when nonces are remembered at all: a Valkey that
 # was emptied or restarted has no such mark and sets it now. Returns {1 if the nonce is new or this very request's, the
 # mark}.
-_REMEMBER = """
+_REMEMBER = Script("""
 local since = redis.call('GET', KEYS[2])
 if not since then
   since = redis.call('TIME')[1]
@@ -44,7 +44,7 @@ if not since then
 end
 local fresh = redis.call('SET', KEYS[1], ARGV[2], 'NX', 'EX', ARGV[1]) or redis.call('GET', KEYS[1]) == ARGV[2]
 return {fresh and 1 or 0, since}
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +127,9 @@ def remember_from_the_start() -> None:
 
 
 def _check_freshness(proof: RequestProof, build_id: str, *, mark: str, is_required: bool) -> Verdict | None:
-    def remember(client: redis.Redis) -> tuple[int, int]:
-        keys = (f"proof:nonce:{build_id}:{proof.nonce}", _SINCE_KEY)
-        fresh, since = client.eval(_REMEMBER, len(keys), *keys, _NONCE_SECONDS, mark)
-        return int(fresh), int(since)
-
+    keys = (f"proof:nonce:{build_id}:{proof.nonce}", _SINCE_KEY)
     try:
-        fresh, since = valkey().run(remember)
+        fresh, since = map(int, valkey().run_script(_REMEMBER, keys, (_NONCE_SECONDS, mark)))
     except ValkeyAway:
         if is_required:
             raise ServiceUnavailable(note="proof nonces cannot be remembered") from None

@@ -9,6 +9,7 @@ from licensing.services import limits
 from licensing.services.asked import RefreshAsked
 from licensing.services.authenticate import Caller, refuse
 from licensing.services.installations import Place
+from licensing.services.known import look_up_token
 from licensing.services.minting import answer, lease_end
 from licensing.services.outcome import Denied, Granted, Outcome
 from licensing.services.plugin_tokens import judge, open_token, with_build_as_it_is
@@ -31,13 +32,16 @@ def refresh(*, asked: RefreshAsked, caller: Caller, sent: SentRequest, state: St
     if isinstance(presented, Verdict):
         limits.note_bad_token(presented, caller.address)
         return Denied(presented)
-    headers = limits.take(
+    taking = limits.begin_take(
         installation=presented.token.installation_id,
         customer=presented.facts.customer,
         catalogue=presented.facts.catalogue,
     )
-    presented = with_build_as_it_is(presented)
-    token, facts = presented.token, presented.facts
+    token = presented.token
+    known = look_up_token(customer_id=token.customer_id, build_id=token.build_id, installation_id=token.installation_id)
+    presented = with_build_as_it_is(presented, known)
+    facts = presented.facts
+    headers = taking.headers()
     verdict = judge(presented, plugin_name=token.plugin, sent=sent, caller=caller)
     if verdict.valid and now >= token.auth_time + settings.REAUTHENTICATION_SECONDS:
         verdict = deny(codes.REAUTHENTICATION_DUE)
@@ -48,6 +52,6 @@ def refresh(*, asked: RefreshAsked, caller: Caller, sent: SentRequest, state: St
     body = answer(facts, grant, place, auth_time=token.auth_time, nonce=asked.nonce)
     end = lease_end(facts, grant)
     if end is not None:
-        remember_lease(installation_id=token.installation_id, lease_end=end)
+        remember_lease(installation_id=token.installation_id, lease_end=end, kept_until=known.lease_until)
     note_served(facts=facts, installation_id=token.installation_id, endpoint="refresh")
     return Granted(body, headers)

@@ -6,11 +6,11 @@ processes to forget (DESIGN §7): nothing that happens per request may.
 
 from typing import Any, Final
 
-from django.db import connection
-from psycopg.types.json import Jsonb
+import msgspec
 
 from licensing.core.actor import Actor
 from licensing.core.clock import from_epoch
+from licensing.core.postgresql.prepared import execute
 from licensing.rules import codes
 from licensing.rules.pipeline import Facts
 
@@ -20,7 +20,7 @@ _AUDITED: Final = """
 INSERT INTO audit_event (actor_kind, actor_id, actor_display, action, subject_kind, subject_id, customer_id, code,
                          source_address, request_id, detail)
 VALUES (%(actor_kind)s, %(actor_id)s, '', %(action)s, 'plugin', %(plugin)s, %(customer)s, %(code)s,
-        %(address)s, %(request_id)s, %(detail)s)
+        %(address)s::inet, %(request_id)s, %(detail)s::jsonb)
 """
 _LEASED: Final = """
 UPDATE installation SET lease_until = %(lease_bound)s
@@ -37,14 +37,13 @@ def remember_authenticated(
     if lease_end is not None and (kept_until is None or kept_until < lease_end):
         values |= _lease_values(installation_id, lease_end)
         sql = f"WITH lease AS ({_LEASED}) {_AUDITED}"
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
+    execute(sql, values)
 
 
-def remember_lease(*, installation_id: str, lease_end: float) -> None:
-    """Keep the place until the lease that is about to be handed out has run out, whatever happens to the rest."""
-    with connection.cursor() as cursor:
-        cursor.execute(_LEASED, _lease_values(installation_id, lease_end))
+def remember_lease(*, installation_id: str, lease_end: float, kept_until: float | None) -> None:
+    """Keep the place until the lease that is about to be handed out has run out, where it is not kept so long yet."""
+    if kept_until is None or kept_until < lease_end:
+        execute(_LEASED, _lease_values(installation_id, lease_end))
 
 
 def _lease_values(installation_id: str, lease_end: float) -> dict[str, Any]:
@@ -63,11 +62,11 @@ def _audit_values(facts: Facts, actor: Actor, installation_id: str) -> dict[str,
         "code": codes.VALID,
         "address": actor.source_address,
         "request_id": actor.request_id,
-        "detail": Jsonb(
+        "detail": msgspec.json.encode(
             {
                 "version": facts.plugin_version,
                 "installation_id": installation_id,
                 "build_id": facts.build.id if facts.build else None,
             }
-        ),
+        ).decode(),
     }

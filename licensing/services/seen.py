@@ -6,6 +6,7 @@ quarter of an hour, runs in two places at once: it is marked as a possible clone
 does not come back at once.)
 """
 
+import atexit
 import os
 import threading
 import time
@@ -27,7 +28,8 @@ from licensing.services.installations import release_installation
 log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS: Final = 10.0
-GRANULARITY: Final = timedelta(minutes=4)
+# A refresh comes every five minutes, and a row is rewritten for every second one.
+GRANULARITY: Final = timedelta(minutes=9)
 TOGETHER: Final = timedelta(minutes=15)
 _MAX_WAITING: Final = 200_000
 _ROWS_A_STATEMENT: Final = 2000
@@ -42,12 +44,12 @@ UPDATE installation i
                                  ELSE i.previous_seen_from END,
        previous_seen_at = CASE WHEN i.last_seen_from <> s.address THEN i.last_seen_at ELSE i.previous_seen_at END,
        possible_clone_at = CASE WHEN i.last_seen_from <> s.address AND i.previous_seen_from = s.address
-                                 AND i.previous_seen_at > s.at - %(together)s AND NOT i.is_anonymous
+                                 AND i.previous_seen_at > s.at - %(together)s::interval AND NOT i.is_anonymous
                                 THEN s.at ELSE i.possible_clone_at END
   FROM unnest(%(ids)s::text[], %(times)s::timestamptz[], %(addresses)s::inet[], %(versions)s::text[])
     AS s (id, at, address, version)
  WHERE i.id = s.id AND i.released_at IS NULL
-   AND (i.last_seen_at < s.at - %(granularity)s OR i.last_seen_from IS DISTINCT FROM s.address
+   AND (i.last_seen_at < s.at - %(granularity)s::interval OR i.last_seen_from IS DISTINCT FROM s.address
         OR (s.version <> '' AND i.version <> s.version))
 """
 
@@ -88,7 +90,7 @@ class Recorder:
                 self._keys[key_id] = (now, address)
 
     def flush(self) -> None:
-        """Write what was gathered. What cannot be counted now waits for the next time."""
+        """Write what was gathered. Requests that cannot be counted now wait for the next time; sightings do not."""
         with self._lock:
             sightings, self._sightings = self._sightings, {}
             served, self._served = self._served, {}
@@ -96,7 +98,7 @@ class Recorder:
         try:
             add_counts(served)
         except ValkeyAway:
-            self._put_back(served)
+            self._put_back(served)  # some of it may have been added: requests served are told, not charged
         write_sightings([(installation_id, seen) for (installation_id, _), seen in sightings.items()])
         write_key_uses(keys)
 
@@ -167,8 +169,8 @@ def _write(portion: dict[str, Sighting]) -> None:
                 "times": [datetime.fromtimestamp(seen.at, UTC) for _, seen in rows],
                 "addresses": [seen.address for _, seen in rows],
                 "versions": [seen.version for _, seen in rows],
-                "granularity": GRANULARITY,
-                "together": TOGETHER,
+                "granularity": f"{GRANULARITY.total_seconds()} seconds",
+                "together": f"{TOGETHER.total_seconds()} seconds",
             },
         )
 
@@ -183,13 +185,17 @@ class Flusher:
         self._lock = threading.Lock()
 
     def ensure_started(self) -> None:
-        """Start the thread if this process has none; cheap enough for every request."""
+        """Start the thread if this process has none; cheap enough for every request.
+
+        A process that ends in good order calls the actions once more.
+        """
         if self._pid == os.getpid():
             return
         with self._lock:
             if self._pid != os.getpid():
                 self._pid = os.getpid()
                 threading.Thread(target=self._run, name="keywright-flusher", daemon=True).start()
+                atexit.register(self.run_once)
 
     def run_once(self) -> None:
         """Call every action; one that fails is logged and keeps none of the others from its turn."""

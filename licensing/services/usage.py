@@ -5,6 +5,7 @@ a quota exactly. Every ten seconds what was counted moves to PostgreSQL, which i
 should Valkey lose it. While Valkey is away quotas fail open: batches are counted in PostgreSQL directly.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -12,17 +13,25 @@ from typing import Annotated, Final
 
 import msgspec
 from django.db import transaction
-from django.db.models import Sum
 
 from licensing.core.clock import from_epoch, rfc3339
+from licensing.core.postgresql.prepared import fetch_row
 from licensing.core.valkey import Script, ValkeyAway, valkey
-from licensing.models import UsageBatch, UsageDay
+from licensing.models import UsageBatch
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
 from licensing.rules.grants import grant_for
 from licensing.services import limits
 from licensing.services.authenticate import Caller
-from licensing.services.counts import EVENT_PREFIX, PENDING, add_to_days, count_field
+from licensing.services.counts import (
+    EVENT_PREFIX,
+    PENDING,
+    add_to_days,
+    count_field,
+    day_key,
+    new_portion_id,
+    stored_events,
+)
 from licensing.services.outcome import Denied, Granted, Outcome
 from licensing.services.plugin_tokens import judge, open_token
 from licensing.services.proofs import SentRequest
@@ -33,8 +42,8 @@ _BATCH_SECONDS: Final = 26 * 3600
 _DAY_SECONDS: Final = 50 * 3600
 
 # KEYS: the day's count, the batch, the counts to flush. ARGV: total, quota, the day's count to begin with ("" when it
-# is not known), lives of day and batch, then pairs of field and count. Answers {outcome, used}; outcomes: 1 counted,
-# 2 counted before, 0 over quota, -1 the day's count has to be told.
+# is not known), lives of day and batch, id for a new portion, then pairs of field and count. Answers {outcome, used};
+# outcomes: 1 counted, 2 counted before, 0 over quota, -1 the day's count has to be told.
 _COUNT: Final = Script("""
 if redis.call('EXISTS', KEYS[2]) == 1 then return {2, tonumber(redis.call('GET', KEYS[1]) or 0)} end
 local used = redis.call('GET', KEYS[1])
@@ -46,7 +55,8 @@ used = tonumber(used)
 if used + tonumber(ARGV[1]) > tonumber(ARGV[2]) then return {0, used} end
 redis.call('SET', KEYS[1], string.format('%.0f', used + ARGV[1]), 'EX', ARGV[4])
 redis.call('SET', KEYS[2], '1', 'EX', ARGV[5])
-for i = 6, #ARGV, 2 do redis.call('HINCRBY', KEYS[3], ARGV[i], ARGV[i + 1]) end
+redis.call('HSETNX', KEYS[3], '#', ARGV[6])
+for i = 7, #ARGV, 2 do redis.call('HINCRBY', KEYS[3], ARGV[i], ARGV[i + 1]) end
 return {1, used + tonumber(ARGV[1])}
 """)
 
@@ -113,39 +123,50 @@ def report_usage(*, asked: UsageAsked, caller: Caller, sent: SentRequest, state:
 
 def count_batch(*, day: Day, batch_id: str, totals: Mapping[str, int], quota: int) -> tuple[bool, int]:
     """Count a batch once; returns whether it is counted (now or before), and how much of the quota is used."""
+    if _was_counted_without_valkey(day, batch_id):
+        return True, stored_events(day.customer_id, day.plugin, day.day)
     try:
         outcome, used = _count(day, batch_id, totals, quota, begin_with="")
         if outcome == -1:
-            outcome, used = _count(day, batch_id, totals, quota, begin_with=str(_stored(day)))
+            # The day has just begun, or Valkey has lost it: it goes on from what PostgreSQL has.
+            stored = stored_events(day.customer_id, day.plugin, day.day)
+            outcome, used = _count(day, batch_id, totals, quota, begin_with=str(stored))
         return outcome > 0, used
     except ValkeyAway:
-        limits.state.failed_open += 1
+        limits.note_failed_open()
         return True, _count_in_database(day, batch_id, totals)
 
 
+def _was_counted_without_valkey(day: Day, batch_id: str) -> bool:
+    batch = {"customer": day.customer_id, "batch": _stored_id(day, batch_id)}
+    return (
+        fetch_row("SELECT 1 FROM usage_batch WHERE customer_id = %(customer)s AND batch_id = %(batch)s", batch)
+        is not None
+    )
+
+
 def _count(day: Day, batch_id: str, totals: Mapping[str, int], quota: int, *, begin_with: str) -> tuple[int, int]:
-    name = f"{day.customer_id}:{day.plugin}:{day.day.isoformat()}"
     pairs: list[str | int] = []
     for measure, count in totals.items():
         pairs += [count_field(day.customer_id, day.plugin, measure, day.day), count]
-    outcome, used = valkey().run_script(
-        _COUNT,
-        [f"usage:day:{name}", f"usage:batch:{day.customer_id}:{day.plugin}:{batch_id}", PENDING],
-        [sum(totals.values()), quota, begin_with, _DAY_SECONDS, _BATCH_SECONDS, *pairs],
-    )
+    keys = [
+        day_key(day.customer_id, day.plugin, day.day),
+        f"usage:batch:{day.customer_id}:{day.plugin}:{batch_id}",
+        PENDING,
+    ]
+    total, lives = sum(totals.values()), (_DAY_SECONDS, _BATCH_SECONDS)
+    outcome, used = valkey().run_script(_COUNT, keys, [total, quota, begin_with, *lives, new_portion_id(), *pairs])
     return int(outcome), int(used)
-
-
-def _stored(day: Day) -> int:
-    found = UsageDay.objects.filter(
-        customer_id=day.customer_id, plugin_name=day.plugin, day=day.day, measure__startswith=EVENT_PREFIX
-    ).aggregate(total=Sum("count"))
-    return found["total"] or 0
 
 
 def _count_in_database(day: Day, batch_id: str, totals: Mapping[str, int]) -> int:
     with transaction.atomic():
-        _, is_new = UsageBatch.objects.get_or_create(customer_id=day.customer_id, batch_id=f"{day.plugin}:{batch_id}")
+        _, is_new = UsageBatch.objects.get_or_create(customer_id=day.customer_id, batch_id=_stored_id(day, batch_id))
         if is_new:
             add_to_days({(day.customer_id, day.plugin, measure, day.day): count for measure, count in totals.items()})
-        return _stored(day)
+        return stored_events(day.customer_id, day.plugin, day.day)
+
+
+def _stored_id(day: Day, batch_id: str) -> str:
+    """A batch's id as it is stored: of one plugin, and never too long for its column."""
+    return hashlib.sha256(f"{day.plugin}:{batch_id}".encode()).hexdigest()

@@ -28,12 +28,15 @@ def validate(*, asked: ValidateAsked, caller: Caller, sent: SentRequest, state: 
         limits.note_bad_token(presented, caller.address)
         return Granted({"valid": False, "code": presented.code, "detail": presented.detail})
     token, facts = presented.token, presented.facts
-    headers = limits.take(installation=token.installation_id, customer=facts.customer, catalogue=facts.catalogue)
+    taking = limits.begin_take(installation=token.installation_id, customer=facts.customer, catalogue=facts.catalogue)
+    if sent.proof is not None:
+        taking.headers()  # a nonce is used up by being looked at
     verdict = judge(presented, plugin_name=asked.plugin_name, sent=sent, caller=caller)
-    if not verdict.valid:
-        return Granted(_negative(presented, verdict), headers)
-    note_served(facts=facts, installation_id=token.installation_id, endpoint="validate")
-    return Granted(_positive(presented), headers)
+    body = _positive(presented) if verdict.valid else _negative(presented, verdict)
+    headers = taking.headers()
+    if verdict.valid:
+        note_served(facts=facts, installation_id=token.installation_id, endpoint="validate")
+    return Granted(body, headers)
 
 
 def _negative(presented: Presented, verdict: Verdict) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""Serving a few paths without Django's way to a view: no middleware of pages, no signals, no pattern matching.
+
+A request of these paths still gets its id, its line in the log, its metrics and its problem documents, from the same
+code as every other, and the headers that Django's security middleware would add.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
+from django.db import connections
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.security import SecurityMiddleware
+
+from licensing.core.middleware import RequestMiddleware
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+View = Callable[..., HttpResponseBase]
+
+
+class LeanHandler:
+    """A WSGI application that serves `views` by their exact paths, and hands everything else to Django's handler."""
+
+    def __init__(self, django_handler: Application, views: Mapping[str, View]) -> None:
+        self._django_handler = django_handler
+        self._serve = {path: RequestMiddleware(view) for path, view in views.items()}
+        self._plain_headers = _security_headers(is_secure=False)
+        self._secure_headers = _security_headers(is_secure=True)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        serve = self._serve.get(environ["PATH_INFO"])
+        if serve is None or environ.get("SCRIPT_NAME"):
+            return self._django_handler(environ, start_response)
+        request = WSGIRequest(environ)
+        try:
+            response = serve(request)
+        finally:
+            _tidy_connections()
+        headers = list(response.headers.items())
+        security = self._secure_headers if request.is_secure() else self._plain_headers
+        headers += [each for each in security if each[0] not in response.headers]
+        start_response(f"{response.status_code} {response.reason_phrase}", headers)
+        return [response.content]  # type: ignore[attr-defined]  # these views stream nothing
+
+
+def _tidy_connections() -> None:
+    """What Django does at the end of a request: let go of a connection that failed or is old."""
+    for connection in connections.all(initialized_only=True):
+        connection.close_if_unusable_or_obsolete()
+
+
+def _security_headers(*, is_secure: bool) -> list[tuple[str, str]]:
+    """The headers that Django's security middleware gives to every answer, as it is configured."""
+    if "django.middleware.security.SecurityMiddleware" not in settings.MIDDLEWARE:
+        return []
+    request = HttpRequest()
+    request.is_secure = lambda: is_secure  # type: ignore[method-assign]
+    response = HttpResponse()
+    del response.headers["Content-Type"]
+    SecurityMiddleware(lambda _: response).process_response(request, response)
+    return list(response.headers.items())

@@ -1,0 +1,146 @@
+"""How long a statement is waited for, and not waiting again for a database that has just failed to answer.
+
+A server that was stopped, or a network that swallows packets, says nothing; libpq would wait for ever, and with it
+every thread of a web process. So each wait has an end. A server that lives ends a statement itself before that
+(`statement_timeout`), so an end that comes from here means that nobody is there. Then nobody waits again for a second,
+and after it one thread alone tries: all others are refused at once. And while a database is merely slow, not all
+threads may wait for it: one is left for what needs none, such as `/livez`.
+"""
+
+import threading
+import time
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors, pq
+from psycopg.abc import PQGen
+
+RV = TypeVar("RV")
+
+PAUSE_SECONDS = 1.0
+# What the server has to tell that it has ended a statement.
+MARGIN_SECONDS = 0.5
+# A wait that is longer says that something is wrong.
+SLOW_SECONDS = 0.25
+_INTERVAL_SECONDS = 0.1
+
+
+class DatabaseAway(psycopg.OperationalError):
+    """The database does not answer, or did not a moment ago."""
+
+
+class Outage:
+    """Whether the database of this process is taken to be away. Cheap to ask while all is well."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._retry_at: float | None = None
+        self.failures = 0
+
+    @property
+    def _is_suspected(self) -> bool:
+        return self._retry_at is not None
+
+    def require_hope(self, patience_seconds: float) -> None:
+        """Return if it is worth trying: nothing failed, or it is this thread's turn to find out.
+
+        Raises:
+            DatabaseAway: another thread found out a moment ago, or is finding out now.
+        """
+        if not self._is_suspected:
+            return
+        with self._lock:
+            if self._retry_at is None:
+                return
+            now = time.monotonic()
+            if now < self._retry_at:
+                raise DatabaseAway("the database did not answer a moment ago")
+            # Should this thread never report, the next one has its turn after as long.
+            self._retry_at = now + patience_seconds + PAUSE_SECONDS
+
+    def failed(self) -> None:
+        """No answer came."""
+        with self._lock:
+            self.failures += 1
+            self._retry_at = time.monotonic() + PAUSE_SECONDS
+
+    def succeeded(self) -> None:
+        """An answer came."""
+        if self._retry_at is not None:
+            with self._lock:
+                self._retry_at = None
+
+
+outage = Outage()
+
+
+class Waiting:
+    """Who waits for the database at this moment. At most `limit` threads may, once the first of them has long."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._since: dict[int, float] = {}
+
+    def begin(self) -> None:
+        """Join in.
+
+        Raises:
+            DatabaseAway: as many wait as may, and it does not look as if they would be answered soon.
+        """
+        since = self._since
+        if self.limit is not None and len(since) >= self.limit:
+            # Others come and go meanwhile; a copy of the values is made in one step.
+            oldest = min(list(since.values()), default=None)
+            if oldest is not None and time.monotonic() - oldest > SLOW_SECONDS:
+                raise DatabaseAway("too many threads wait for the database")
+        since[threading.get_ident()] = time.monotonic()
+
+    def end(self) -> None:
+        """Leave."""
+        self._since.pop(threading.get_ident(), None)
+
+
+waiting = Waiting()
+
+
+class PatientConnection(psycopg.Connection[Any]):
+    """A connection whose statements are answered within `patience_seconds`, or that is closed."""
+
+    patience_seconds: float = 5.0
+
+    def wait(self, gen: PQGen[RV], interval: float = _INTERVAL_SECONDS, timeout: float | None = None) -> RV:
+        """Wait for an exchange with the server.
+
+        Raises:
+            DatabaseAway: no answer in time. Whether a statement took effect is then unknown, as after any lost
+                connection.
+        """
+        patience = self.patience_seconds if timeout is None else timeout
+        try:
+            outage.require_hope(patience)
+            waiting.begin()
+            result = super().wait(gen, interval, patience)
+        except DatabaseAway:
+            self.pgconn.finish()
+            raise
+        except errors._WaitTimeout:
+            # An answer may still come: nobody may take it for the next statement's.
+            self.pgconn.finish()
+            outage.failed()
+            raise DatabaseAway("the database did not answer in time") from None
+        except psycopg.OperationalError:
+            if self.pgconn.status == pq.ConnStatus.BAD:
+                outage.failed()
+            raise
+        finally:
+            waiting.end()
+        outage.succeeded()
+        return result
+
+    def is_cut(self) -> bool:
+        """Whether the server has closed its end, told without asking it."""
+        try:
+            self.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return True
+        return self.pgconn.status != pq.ConnStatus.OK

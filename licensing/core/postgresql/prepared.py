@@ -1,0 +1,48 @@
+"""Statements of the hot path: prepared in the server, so that it parses and plans them once for each connection.
+
+They are autocommitted outside a transaction, like any of Django's, and are seen by its query log.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+def fetch_row(sql: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Run a query and return its first row, or None for none."""
+    row: tuple[Any, ...] | None = _run(sql, parameters).fetchone()
+    return row
+
+
+def execute(sql: str, parameters: Mapping[str, Any]) -> int:
+    """Run a statement and return how many rows it touched."""
+    return _run(sql, parameters).rowcount
+
+
+def _run(sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    wrapper.close_if_health_check_failed()
+    wrapper.ensure_connection()
+    if wrapper.queries_logged:
+        return _run_logged(wrapper, sql, parameters)
+    with wrapper.wrap_database_errors:
+        return _cursor(wrapper).execute(sql, parameters, prepare=settings.DATABASE_PREPARED_STATEMENTS)
+
+
+def _run_logged(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+    started = time.monotonic()
+    try:
+        with wrapper.wrap_database_errors:
+            return _cursor(wrapper).execute(sql, parameters, prepare=settings.DATABASE_PREPARED_STATEMENTS)
+    finally:
+        wrapper.queries_log.append({"sql": sql, "time": f"{time.monotonic() - started:.3f}"})
+
+
+def _cursor(wrapper: BaseDatabaseWrapper) -> psycopg.Cursor[Any]:
+    # Not Django's own cursor, which puts parameters into the text: such a statement cannot be prepared.
+    return psycopg.Cursor(wrapper.connection)

@@ -1,0 +1,3 @@
+module keywright.example/fleet
+
+go 1.25
