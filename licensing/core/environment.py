@@ -4,6 +4,7 @@ Each reader takes the name, the default and one line of help; what was declared 
 docs/configuration.md against it. Any setting may come from a file instead (`X_FILE`), which is how secrets should.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,16 @@ class Environment:
     def words(self, name: str, default: str = "", *, help: str) -> list[str]:
         """Read a list separated by commas or white space."""
         return self._read(name, "list", default, help).replace(",", " ").split()
+
+    def networks(self, name: str, default: str = "", *, help: str) -> list[str]:
+        """Read a list of addresses and CIDR ranges: a mistyped one would otherwise be an error in every request."""
+        words = self.words(name, default, help=help)
+        for place, word in enumerate(words, start=1):
+            try:
+                ipaddress.ip_network(word, strict=False)
+            except ValueError:
+                raise ConfigurationError(f"{name}, entry {place}: not an address or range (CIDR).") from None
+        return words
 
     def http_url(self, name: str, default: str, *, help: str) -> str:
         """Read an absolute http(s) URL without query or fragment; a trailing slash is dropped."""
