@@ -12,6 +12,7 @@ from django.db import transaction
 
 from accounts.keyrings import peppers
 from accounts.services.key_material import known_prefixes
+from accounts.services.stored_peppers import require_peppers_of_stored_keys
 from licensing import selectors
 from licensing.core import audit, outbox
 from licensing.core.actor import Actor
@@ -107,6 +108,7 @@ def find_key(caller: Caller, claimed_customer: str, state: State) -> tuple[Custo
 
     Raises:
         TooManyRequests: too many bad credentials came from this address, and this one is not the claimed customer's.
+        ServiceUnavailable: whether there is such a key cannot be known.
     """
     parsed = keys.parse_key(caller.credential, known_prefixes())
     if parsed is None:
@@ -117,6 +119,8 @@ def find_key(caller: Caller, claimed_customer: str, state: State) -> tuple[Custo
     if customer is None or key is None:
         limits.refuse_if_blocked(caller.address)
         owner = selectors.customer_of_key(digests)
+        if owner is None:
+            require_peppers_of_stored_keys()
         customer = state.customer(owner) if owner else None
         key = customer.key_by_digest(digests) if customer else None
     return None if customer is None or key is None else (customer, key)

@@ -1,0 +1,159 @@
+"""No secret is written anywhere: not to a log at any level, not to the audit log, the outbox or any other table."""
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from django.conf import settings as django_settings
+from django.db import connection
+from django.db.utils import ProgrammingError
+from django.test.utils import CaptureQueriesContext
+
+from accounts.services.api_keys import revoke_api_key, rotate_api_key
+from licensing import selectors
+from licensing.core.clock import from_epoch
+from licensing.core.logs import configuration
+from licensing.core.models import AuditEvent, OutboxEvent
+from licensing.services.key_lifecycle import rotate
+from tests.licensing.api.conditions import CONDITIONS, Scene
+from tests.licensing.api.driver import PluginApi, answer, asked, proof_headers, signed
+from tests.licensing.cast import ACTOR, T0, Cast, make_key
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock", "empty_valkey")]
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Everything that is logged, at DEBUG and through the server's own formatter."""
+    shown = configuration(as_json=True, level="DEBUG")
+    structlog.reset_defaults()
+    configuration(as_json=True, level="DEBUG")
+    configurator = logging.config.DictConfigurator(shown)
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(configurator.configure_formatter(shown["formatters"]["structured"]))
+    handler.setLevel(logging.DEBUG)
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in shown["loggers"])]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        if each.level < logging.CRITICAL:
+            each.setLevel(logging.DEBUG)
+    logging.getLogger().addHandler(handler)
+    yield written
+    logging.getLogger().removeHandler(handler)
+    for each, level in zip(loggers, levels, strict=True):
+        each.setLevel(level)
+    configuration(as_json=False, level=django_settings.LOG_LEVEL)
+
+
+def spellings(secret: str | bytes) -> set[str]:
+    """The ways in which a secret could have been written down."""
+    raw = secret if isinstance(secret, bytes) else secret.encode()
+    text = {secret} if isinstance(secret, str) else set()
+    encoded = {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
+    return text | encoded | {raw.hex(), repr(raw)[2:-1]}
+
+
+def run_everything(api: PluginApi, cast: Cast) -> set[str]:
+    """Every endpoint, good and bad; returns every secret that took part."""
+    acme, build = cast.acme, cast.acme.build
+    body = asked(acme, **signed(acme))
+    proven = proof_headers(build, "authenticate", body, credential=acme.key, now=T0, nonce="0123456789abcdef")
+    granted = answer(api.post("authenticate", body, credential=acme.key, headers=proven))
+    api.post("authenticate", body, credential=acme.key, headers=proven)
+    refreshed = answer(api.refresh(granted["token"]))
+    tokens = [granted["token"], refreshed["token"]]
+    leases = [granted["offline_lease"], refreshed["offline_lease"]]
+    for token in tokens:
+        api.validate(token, plugin="api-logger")
+        api.validate(token, plugin="another")
+        api.validate(token[:-3] + "AAA", plugin="api-logger")
+    api.post("authenticate", {"plugin_name": acme.key}, credential=acme.key)
+    api.post("authenticate", acme.key.encode(), credential=acme.key)
+    api.post("validate", {"plugin_name": "x", "plugin_token": leases[0]}, credential=tokens[0])
+    api.post("authenticate", body, credential=acme.key, headers={"X-API-Key": cast.globex.key})
+    api.client.get(f"/api/plugins/nothing?token={tokens[0]}&key={acme.key}")
+    api.deactivate(tokens[1])
+    second = make_key(acme.customer)
+    rotated = rotate_api_key(api_key=second.api_key, overlap_seconds=0, actor=ACTOR, now=from_epoch(T0))
+    revoke_api_key(api_key=rotated.api_key, actor=ACTOR, now=from_epoch(T0))
+    api.authenticate(acme, key=rotated.key)
+    rotate(purpose="token", emergency=True, actor=ACTOR, now=from_epoch(T0))
+    secrets = [acme.key, cast.globex.key, second.key, rotated.key, *tokens, *leases]
+    secrets += [token.rpartition(".")[2] for token in tokens]
+    secrets += [proven["X-Keywright-Proof"].removeprefix("v1=")]
+    return {spelled for secret in (*secrets, build.secret, build.signature) for spelled in spellings(secret)}
+
+
+def assert_free_of(text: str, secrets: set[str]) -> None:
+    found = [place for place, secret in enumerate(sorted(secrets)) if secret in text]
+    assert not found, f"{len(found)} secrets were written"
+
+
+def test_the_log(api: PluginApi, cast: Cast, log: io.StringIO) -> None:
+    secrets = run_everything(api, cast)
+    written = log.getvalue()
+    assert '"event": "request"' in written
+    assert '"level": "debug"' in written
+    assert_free_of(written, secrets)
+
+
+def test_the_log_while_statements_are_recorded(api: PluginApi, cast: Cast, log: io.StringIO) -> None:
+    """Django logs statements with their parameters when it records them, as it does wherever DEBUG is on."""
+    with CaptureQueriesContext(connection):
+        secrets = run_everything(api, cast)
+    assert_free_of(log.getvalue(), secrets)
+
+
+def test_the_log_of_an_error_that_nobody_expected(
+    api: PluginApi, cast: Cast, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise ProgrammingError(f"relation does not exist: {cast.acme.key}")
+
+    monkeypatch.setattr(selectors, "load_catalogue", lambda: fail(None))
+    response = api.authenticate(cast.acme)
+    assert response.status_code == 500
+    assert answer(response).keys() == {"success", "type", "title", "status", "detail", "code", "request_id"}
+    assert cast.acme.key not in response.content.decode()
+    written = log.getvalue()
+    assert "ProgrammingError" in written
+    assert answer(response)["request_id"] in written
+    assert_free_of(written, spellings(cast.acme.key))
+
+
+def test_the_audit_log_and_the_outbox(api: PluginApi, cast: Cast) -> None:
+    scene = Scene(api, cast, cast.acme)
+    secrets = run_everything(api, cast)
+    CONDITIONS["BUILD_UNKNOWN"](scene)
+    scene.ask()
+    assert AuditEvent.objects.count() > 10
+    assert OutboxEvent.objects.count() > 5
+    for model in (AuditEvent, OutboxEvent):
+        assert_free_of(json.dumps(list(model.objects.values()), default=str), secrets)
+
+
+def test_any_table(api: PluginApi, cast: Cast) -> None:
+    """Rows as PostgreSQL writes them, bytes in hex: what a dump of the database would hold."""
+    secrets = run_everything(api, cast)
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f'SELECT string_agg(t::text, E"\\n") FROM "{table}" t'.replace('E"\\n"', "E'\\n'"))  # noqa: S608
+            (text,) = cursor.fetchone()
+            assert_free_of(text or "", secrets)
+
+
+def test_what_is_shown_of_the_servers_own_objects(cast: Cast, api: PluginApi) -> None:
+    """A repr may end up in a traceback."""
+    from licensing.services.authenticate import Caller
+    from licensing.services.proofs import SentRequest
+
+    issued = make_key(cast.acme.customer)
+    sent = SentRequest("POST", "/", b"body-secret", proof="v1=proof-secret")
+    shown = repr([issued, Caller(cast.acme.key, "127.0.0.1", "req"), sent, cast.acme])
+    for secret in (issued.key, cast.acme.key, "body-secret", "proof-secret", cast.acme.build.secret.hex()):
+        assert secret not in shown
