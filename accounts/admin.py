@@ -12,7 +12,6 @@ from django.http import HttpRequest
 from accounts.models import ApiKey, Customer, Invitation, Membership, OperatorKey, User
 from licensing.core.models import AuditEvent, OutboxEvent
 
-
 if TYPE_CHECKING:
     _Admin = admin.ModelAdmin[Any]
 else:

@@ -122,6 +122,10 @@ def test_a_second_factor_is_set_up_and_asked_for(browser: Browser, site: Any) ->
     browser.press("Turn it on")
     codes = browser.one("#codes").text.split()
     assert len(codes) == 10
+    site.acme.require_mfa = True
+    site.acme.save()
+    browser.open("/portal/acme_1")  # to set a factor up was to show it
+    assert browser.path == "/portal/acme_1"
     browser.press("Sign out")
     _fill_sign_in(browser, "owner@acme.example")
     assert browser.path.startswith("/account/factor")

@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -6,12 +7,23 @@ import pytest
 # Models are imported inside: a file named on the command line loads this before Django is set up.
 
 
-@pytest.fixture
-def cast(db: None) -> Any:
-    """The cast of the portal's tests."""
+@pytest.fixture(scope="module")
+def committed_cast(django_db_setup: None, django_db_blocker: Any) -> Iterator[Any]:
+    """The cast of the portal's tests, committed for the whole module."""
+    from tests.licensing.cast import empty_tables
     from tests.portal_cast import load_portal_cast
 
-    return load_portal_cast()
+    with django_db_blocker.unblock():
+        loaded = load_portal_cast()
+    yield loaded
+    with django_db_blocker.unblock():
+        empty_tables()
+
+
+@pytest.fixture
+def cast(committed_cast: Any, db: None) -> Any:
+    """The cast; whatever a test changes of it is rolled back with the test."""
+    return copy.deepcopy(committed_cast)
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -13,29 +11,22 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from tests.licensing.portal.test_matrix import CUSTOMER_PAGES, OPERATOR_PAGES
-from tests.portal_cast import PortalCast, fill, load_portal_cast
+from tests.portal_cast import PortalCast, fill
 
 INSTALLATIONS, EVENTS = 5_000, 100_000
 MOST_QUERIES = 24
 MEDIAN_SECONDS = 0.1
 
 
-@pytest.fixture(scope="module")
-def large(django_db_setup: None, django_db_blocker: Any) -> Iterator[PortalCast]:
-    """A customer with a large fleet and a long history, committed for this module."""
-    from tests.licensing.cast import empty_tables
-
-    with django_db_blocker.unblock():
-        cast = load_portal_cast()
-        fill(cast.acme, installations=INSTALLATIONS, events=EVENTS)
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE installation; ANALYZE audit_event")
-    yield cast
-    with django_db_blocker.unblock():
-        empty_tables()
+@pytest.fixture
+def large(cast: PortalCast) -> PortalCast:
+    """A customer with a large fleet and a long history."""
+    fill(cast.acme, installations=INSTALLATIONS, events=EVENTS)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE installation; ANALYZE audit_event")
+    return cast
 
 
-@pytest.mark.django_db
 def test_pages_are_bounded_and_fast(large: PortalCast) -> None:
     found: dict[str, tuple[int, float]] = {}
     for entry in [*CUSTOMER_PAGES, *OPERATOR_PAGES]:
