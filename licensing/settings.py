@@ -486,6 +486,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "build-next": {"task": "build_farm.build_next", "schedule": 10.0, "options": {"expires": 10}},
     "sign-waiting": {"task": "build_farm.sign_waiting", "schedule": 10.0, "options": {"expires": 10}},
     "purge-outbox": {"task": "licensing.purge_outbox", "schedule": 3600.0, "options": {"expires": 3600}},
+    "forget-old-answers": {"task": "core.forget_old_answers", "schedule": 3600.0, "options": {"expires": 3600}},
     "sign-due": {"task": "registry.sign_due", "schedule": 60.0, "options": {"expires": 120}},
     "forget-old-grants": {"task": "registry.forget_old_grants", "schedule": 3600.0, "options": {"expires": 3600}},
     "collect-artifacts": {"task": "registry.collect_artifacts", "schedule": 21600.0, "options": {"expires": 21600}},
