@@ -4,13 +4,16 @@ Runs may overlap: each service takes the lock it needs. Celery's Django support 
 closes it afterwards.
 """
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 from celery import shared_task
+from django.conf import settings
 
 from licensing.core import outbox
 from licensing.core.actor import system
-from licensing.services import key_alarm, key_lifecycle
+from licensing.core.valkey import ValkeyAway
+from licensing.services import counts, key_alarm, key_lifecycle, seen
 
 OUTBOX_KEPT = timedelta(days=7)
 
@@ -49,3 +52,22 @@ def rotate_signing_key(purpose: str, leaving: str, emergency: bool) -> None:
         now=datetime.now(UTC),
         leaving=leaving,
     )
+
+
+@shared_task(name="licensing.flush_usage")
+def flush_usage() -> None:
+    """Move what was counted in Valkey to PostgreSQL. While Valkey is away, the counts wait there."""
+    with contextlib.suppress(ValkeyAway):
+        counts.flush_usage()
+
+
+@shared_task(name="licensing.cull_silent")
+def cull_silent() -> None:
+    """Release installations that were not heard of for CULL_AFTER_DAYS."""
+    seen.cull_silent(silent_days=settings.CULL_AFTER_DAYS, now=datetime.now(UTC))
+
+
+@shared_task(name="licensing.purge_usage_marks")
+def purge_usage_marks() -> None:
+    """Forget which portions and batches were counted, once nobody can bring them again."""
+    counts.purge_usage_marks(now=datetime.now(UTC))

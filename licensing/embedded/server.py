@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -115,9 +116,6 @@ class Server:
         )
         # What the caller has set stands: files may be elsewhere, or behind the same proxy.
         settings["ARTIFACT_DIR"] = os.environ.get("ARTIFACT_DIR") or str(self._instance.root / "artifacts")
-        if role == "files":
-            # Many threads, each of which asks the database for a moment before it sends and after.
-            settings["DATABASE_POOL_SIZE"] = "16"
         settings["BUILD_DIR"] = os.environ.get("BUILD_DIR") or str(self._instance.build_directory())
         if self._files_port:
             settings["FILES_URL"] = os.environ.get("FILES_URL") or f"http://{HOST}:{self._files_port}"
@@ -137,15 +135,29 @@ class Server:
 
     def children(self) -> list[Child]:
         """Everything that runs for as long as the server does."""
+        self.empty_metrics()
         return [self._child(recipe) for recipe in RECIPES if recipe.name != "files" or self._files_port]
+
+    def empty_metrics(self) -> None:
+        """Begin anew with what processes count together (see `licensing.core.metrics`)."""
+        shutil.rmtree(self.metrics, ignore_errors=True)
+        self.metrics.mkdir(mode=0o700)
+
+    @property
+    def metrics(self) -> Path:
+        """The folder where the processes that serve requests count together."""
+        return self._instance.run / "metrics"
 
     def _child(self, recipe: Recipe) -> Child:
         places = {"port": self._port, "files_port": self._files_port, "run": self._instance.run}
         filled = [part.format(**places) for part in recipe.arguments]
+        settings = self.settings(recipe.role)
+        if recipe.role in ("web", "files"):
+            settings["PROMETHEUS_MULTIPROC_DIR"] = str(self.metrics)
         program = Program(
             name=recipe.name,
             argv=[sys.executable, *filled],
-            env=process_environment(self._instance, self.settings(recipe.role)),
+            env=process_environment(self._instance, settings),
             log=self._instance.logs / f"{recipe.name}.log",
             record=self._instance.run / f"{recipe.name}.pid",
             cwd=SOURCE_ROOT,

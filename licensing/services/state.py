@@ -11,6 +11,7 @@ from typing import Final, TypeVar, cast
 
 from django.conf import settings
 from django.db import connection
+from psycopg.conninfo import make_conninfo
 
 from licensing import selectors
 from licensing.core.changes import CATALOGUE, on_change
@@ -18,7 +19,7 @@ from licensing.core.errors import ServiceUnavailable
 from licensing.rules.snapshot import Catalogue, CustomerSnapshot
 from licensing.snapshots.boot_clock import boot_seconds
 from licensing.snapshots.cache import SnapshotCache
-from licensing.snapshots.listener import ChangeListener
+from licensing.snapshots.listener import ChangeListener, database_identity
 from licensing.snapshots.protocol import RESERVED_CUSTOMER_IDS
 from licensing.snapshots.reading import read_through
 
@@ -32,9 +33,15 @@ _LONGEST_ID: Final = 63
 class Snapshots:
     """This process's cache of snapshots and the listener that keeps it true."""
 
-    def __init__(self, *, max_entries: int, max_bytes: int, listen_url: str) -> None:
+    def __init__(self, *, max_entries: int, max_bytes: int, listen_url: str, fill_url: str) -> None:
         self.cache: SnapshotCache[Snapshot] = SnapshotCache(max_entries=max_entries, max_bytes=max_bytes, weigh=weigh)
-        self.listener = ChangeListener(cache=self.cache, url=listen_url)
+        # Who listens in another database than fills are asked of hears its own heartbeats and no change.
+        is_elsewhere = listen_url != fill_url
+        self.listener = ChangeListener(
+            cache=self.cache,
+            url=listen_url,
+            expected_identity=(lambda: database_identity(fill_url)) if is_elsewhere else None,
+        )
 
     def stop(self) -> None:
         """End the listener; what is cached is trusted for less than a second more."""
@@ -110,10 +117,16 @@ def _start_snapshots() -> Snapshots:
             found = Snapshots(
                 max_entries=settings.SNAPSHOT_CACHE_ENTRIES,
                 max_bytes=settings.SNAPSHOT_CACHE_MEGABYTES * 1024 * 1024,
-                listen_url=settings.DATABASE_LISTEN_URL or settings.DATABASE_URL,
+                listen_url=settings.DATABASE_LISTEN_URL or _database_url(),
+                fill_url=_database_url(),
             )
             _snapshots[os.getpid()] = found
         return found
+
+
+def _database_url() -> str:
+    """Where this process's connections lead: what DATABASE_URL says, in the database that they really use."""
+    return make_conninfo(settings.DATABASE_URL, dbname=str(connection.settings_dict["NAME"]))
 
 
 def _forget(subject: str) -> None:

@@ -39,6 +39,12 @@ DATABASE_IDENTITY_SQL = (
 )
 
 
+def database_identity(url: str) -> str:
+    """Ask the server at `url` which cluster and database it is. Raises as `ListenConnection`."""
+    with ListenConnection(url, connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS) as connection:
+        return connection.run(DATABASE_IDENTITY_SQL, timeout_seconds=STATEMENT_TIMEOUT_SECONDS) or ""
+
+
 class ChangeListener:
     """Listens for one process and one cache, from the first `ensure_started` until `stop` or exit.
 

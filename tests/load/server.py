@@ -22,7 +22,7 @@ from licensing.embedded.secrets import ensure_installation_secrets
 from licensing.embedded.server import RECIPES, SOURCE_ROOT, Server
 from licensing.embedded.services import start_postgres, start_valkey
 from licensing.embedded.stopping import NeverStop
-from licensing.embedded.supervisor import Child, Supervisor
+from licensing.embedded.supervisor import Supervisor
 
 _STEP_SECONDS = 600.0
 _WEB = next(recipe for recipe in RECIPES if recipe.name == "web")
@@ -86,6 +86,7 @@ class LoadServer:
         steps = "licensing.embedded.steps"
         self.run("owner", ["-m", steps, "refuse_newer_schema", "+", "migrate", "+", "grant_roles"])
         self.run("sign", ["-m", steps, "bootstrap_keys"])
+        self._server.empty_metrics()
 
     def stop(self) -> None:
         """End everything that was started and remove what it kept."""
@@ -122,7 +123,10 @@ class LoadServer:
             arguments[arguments.index("--workers") + 1] = str(workers)
         if application is not None:
             arguments[arguments.index("licensing.embedded.web:application")] = application
-        program = self._program(name, _WEB.role, arguments, self.instance.logs / f"{name}.log", extra)
+        counted = {"PROMETHEUS_MULTIPROC_DIR": str(self._server.metrics)} if application is None else {}
+        program = self._program(
+            name, _WEB.role, arguments, self.instance.logs / f"{name}.log", {**counted, **(extra or {})}
+        )
         ready_path = "/readyz" if application is None else "/"
         self._web[name] = process = GuardedProcess(program)
         deadline = time.monotonic() + 60
