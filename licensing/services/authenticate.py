@@ -75,8 +75,10 @@ def authenticate(*, asked: AuthenticateAsked, caller: Caller, sent: SentRequest,
     signature = asked.signature_bytes()
     known = look_up(machine, signature)
     bucket = known.installation.id if known.installation else f"{customer.id}:{machine.plugin}:{machine.fingerprint}"
-    taking = limits.begin_take(installation=bucket, customer=customer, catalogue=catalogue)
     facts = _facts(asked, caller, catalogue, customer, key, known.build, now)
+    # A key that is refused draws on limits of its own: who found a revoked one could else use up all of its customer's.
+    apart = "" if first_answer(CREDENTIAL_RULES, facts).valid else f":{key.id}"
+    taking = limits.begin_take(installation=bucket + apart, customer=customer, catalogue=catalogue, apart=apart)
     actor = key_actor(key, caller)
     if sent.proof is not None:
         taking.headers()  # a nonce is used up by being looked at

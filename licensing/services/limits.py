@@ -112,9 +112,10 @@ class Taking:
         raise TooManyRequests("Too many requests; ask again later.", headers=headers)
 
 
-def begin_take(*, installation: str, customer: CustomerSnapshot, catalogue: Catalogue) -> Taking:
+def begin_take(*, installation: str, customer: CustomerSnapshot, catalogue: Catalogue, apart: str = "") -> Taking:
     """Begin to take one request from the buckets of an installation and of its customer.
 
+    `apart` names another bucket of the customer's size, for requests that must not use up the customer's own.
     Nothing may be answered, written or used up before `headers()` of what is returned has been asked.
     """
     per_minute, burst = settings.RATE_LIMIT_PER_MINUTE, settings.RATE_LIMIT_BURST
@@ -125,7 +126,7 @@ def begin_take(*, installation: str, customer: CustomerSnapshot, catalogue: Cata
     arguments = [cost, cost * burst]
     places = _installation_limit(customer, catalogue)
     if places is not None:
-        keys.append(f"limit:c:{customer.id}")
+        keys.append(f"limit:c:{customer.id}{apart}")
         arguments += [max(1, cost // places), cost * burst]
     try:
         return Taking(valkey().send_script(_TAKE, keys, arguments), per_minute=per_minute, burst=burst)
