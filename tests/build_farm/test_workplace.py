@@ -36,7 +36,7 @@ def test_what_slots_cannot_reach_is_copied_once_and_opened(tmp_path: Path) -> No
     (tmp_path / "builds").mkdir()
     copy = workplace._in_reach(hidden / "go", tmp_path / "builds" / "tools" / "go1")
     assert copy != hidden / "go"
-    assert (copy / "bin" / "go").stat().st_mode & 0o755 == 0o755
+    assert (copy / "bin" / "go").stat().st_mode & 0o005 == 0o005
     before = (copy / "bin" / "go").stat().st_ino
     assert workplace._in_reach(hidden / "go", copy) == copy
     assert (copy / "bin" / "go").stat().st_ino == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import tempfile
 import threading
@@ -34,6 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quickstart]:
     cache.mkdir(mode=0o755, exist_ok=True)
     builds = Path(tempfile.mkdtemp(prefix="keywright-e2e-builds-", dir="/tmp"))
     environment = {"BUILD_CACHE_DIR": str(cache), "BUILD_DIR": str(builds), "BUILD_BASE_UID": str(base_uid())}
+    environment["BUILD_LEASE_SECONDS"] = "3"
     running = Quickstart(tmp_path_factory.mktemp("builds") / "data", environment=environment, with_builds=True)
     try:
         yield running.wait_until_answering()
@@ -77,6 +79,15 @@ class Vendor:
     def set_tier(self, tier: str) -> None:
         status, answer = self.ask("PATCH", f"/api/manage/customers/{CUSTOMER}/subscription", {"tier": tier})
         assert status == 200, answer
+
+    def rotated_key(self) -> str:
+        """A successor of the customer's key; the old one lives on for an hour."""
+        listed = self.ask("GET", "/api/account/api-keys", key=self.api_key)[1]["results"]
+        path = f"/api/account/api-keys/{listed[0]['id']}/rotate"
+        status, answer = self.ask("POST", path, {"overlap_seconds": 3600}, key=self.api_key)
+        assert status == 201, answer
+        key: str = answer["key"]
+        return key
 
     def download(self, folder: Path) -> Path:
         """Ask until the build is there, fetch it, unpack it."""
@@ -176,7 +187,8 @@ class Plugin:
 
     def close(self) -> int:
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        if not self.process.stdin.closed:
+            self.process.stdin.close()
         code = self.process.wait(30)
         for reader in self._readers:
             reader.join()
@@ -207,45 +219,68 @@ def is_quiet(plugin: Plugin, endpoint: Endpoint, *, within: float) -> bool:
     return False
 
 
-@pytest.fixture(scope="module")
-def package(server: Quickstart, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The customer's own build, downloaded and unpacked."""
-    return Vendor(server).download(tmp_path_factory.mktemp("package"))
+def test_the_demo_plugin_from_its_build_to_an_outage(server: Quickstart, tmp_path: Path) -> None:
+    vendor, endpoint, place = Vendor(server), Endpoint(), tmp_path / "package"
+    place.mkdir()
+    started: list[Plugin] = []
 
+    def start(api_key: str, state: str) -> Plugin:
+        started.append(Plugin(place, api_key=api_key, url=vendor.base, endpoint=endpoint.url, state=tmp_path / state))
+        return started[-1]
 
-def test_the_package_is_verified_with_openssl_and_sha256sum_alone(server: Quickstart, package: Path) -> None:
-    pasted = [
-        line for line in server.lines if line.startswith(("openssl", "sha256sum", "curl")) and "authority" in line
-    ]
-    pasted += [line for line in server.lines if line.startswith(("sha256sum", "openssl x509"))]
-    ran = subprocess.run(
-        ["bash", "-e"], input="\n".join(pasted), cwd=package.parent, capture_output=True, text=True, check=True
-    )
-    assert ran.stdout.splitlines() == ["plugin.crt: OK", "plugin: OK", "Verified OK"]
-    Path(package.parent / "authority.pem").unlink()
-    Path(package.parent / "signer.pem").unlink()
-
-
-def test_tier_changes_reach_the_running_plugin_and_an_outage_does_not(
-    server: Quickstart, package: Path, tmp_path: Path
-) -> None:
-    vendor, endpoint = Vendor(server), Endpoint()
-    plugin = Plugin(
-        package.parent, api_key=vendor.api_key, url=vendor.base, endpoint=endpoint.url, state=tmp_path / "state"
-    )
     try:
-        assert plugin.logs_the_next()
-        assert ships(plugin, endpoint, within=30), plugin.notes
-        vendor.set_tier("Free")
-        assert is_quiet(plugin, endpoint, within=30), plugin.notes
-        assert plugin.logs_the_next()
-        vendor.set_tier("Pro")
-        assert ships(plugin, endpoint, within=30), plugin.notes
+        vendor.download(place)
+        survives_a_killed_worker(server, vendor)
+        is_verified_with_openssl_and_sha256sum_alone(server, place)
+        plugin = start(vendor.api_key, "one")
+        follows_its_tier(vendor, plugin, endpoint)
+        rotated = start(vendor.rotated_key(), "two")
+        assert ships(rotated, endpoint, within=60), rotated.notes
+        assert rotated.close() == 0
         assert server.end() == 0
         assert ships(plugin, endpoint, within=20), "the lease does not hold"
         assert plugin.logs_the_next()
+        assert plugin.close() == 0
     finally:
-        code = plugin.close()
+        for each in started:
+            each.close()
         endpoint.close()
-    assert code == 0
-    assert vendor.api_key not in "".join([*plugin.lines, *plugin.notes])
+    assert vendor.api_key not in "".join(line for each in started for line in [*each.lines, *each.notes])
+
+
+def survives_a_killed_worker(server: Quickstart, vendor: Vendor) -> None:
+    """SIGKILL while it compiles: another worker finishes the build, and there is one that is handed out."""
+    asked = {"plugin": "api-logger", "version": "2.1.0", "target": f"linux/{ARCH}", "again": True}
+    status, build = vendor.ask("POST", "/api/builds", asked, key=vendor.api_key)
+    assert status == 202, build
+
+    def state() -> str:
+        answer = vendor.ask("GET", f"/api/builds/{build['id']}", key=vendor.api_key)[1]
+        assert answer["state"] != "failed", answer
+        return str(answer["state"])
+
+    wait_for(lambda: state() != "queued", seconds=BUILD_SECONDS)
+    assert state() == "building"
+    os.kill(server.program("worker-build"), signal.SIGKILL)
+    wait_for(lambda: state() == "published", seconds=BUILD_SECONDS)
+    listed = vendor.ask("GET", "/api/builds", key=vendor.api_key)[1]["results"]
+    assert sorted(row["state"] for row in listed) == ["published", "superseded"]
+
+
+def is_verified_with_openssl_and_sha256sum_alone(server: Quickstart, place: Path) -> None:
+    """By the very lines that the server prints."""
+    pasted = [line for line in server.lines if line.startswith(("openssl", "curl")) and "authority" in line]
+    pasted += [line for line in server.lines if line.startswith(("sha256sum", "openssl x509"))]
+    ran = subprocess.run(["bash", "-e"], input="\n".join(pasted), cwd=place, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["plugin.crt: OK", "plugin: OK", "Verified OK"]
+
+
+def follows_its_tier(vendor: Vendor, plugin: Plugin, endpoint: Endpoint) -> None:
+    """Lowered, the Pro feature goes quiet and the free one goes on; raised, it comes back."""
+    assert plugin.logs_the_next()
+    assert ships(plugin, endpoint, within=30), plugin.notes
+    vendor.set_tier("Free")
+    assert is_quiet(plugin, endpoint, within=30), plugin.notes
+    assert plugin.logs_the_next()
+    vendor.set_tier("Pro")
+    assert ships(plugin, endpoint, within=30), plugin.notes
