@@ -1,5 +1,6 @@
 """`manage.py self_check`: a plugin's day against a running server, with a customer made for it and removed after."""
 
+import http.client
 import json
 import time
 import urllib.error
@@ -21,6 +22,8 @@ from licensing.services.subscriptions import set_subscription
 
 _SEEN_WITHIN_SECONDS = 5.0
 _ACTOR = system("self_check")
+# Straight to the server: a proxy that this machine uses for the internet knows nothing of its loopback.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class CheckFailed(Exception):
@@ -51,7 +54,7 @@ class Command(BaseCommand):
         started = time.perf_counter()
         try:
             step()
-        except (CheckFailed, OSError, KeyError, ValueError) as exc:
+        except (CheckFailed, OSError, http.client.HTTPException, KeyError, ValueError) as exc:
             self.stdout.write(f"  FAIL  {name}")
             raise CommandError(f"The self-check failed at “{name}”: {exc}") from exc
         self.stdout.write(f"  ok    {name}  {(time.perf_counter() - started) * 1000:.0f} ms")
@@ -167,7 +170,7 @@ class Flow:
             method="POST",
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+            with _opener.open(request, timeout=10) as response:
                 return response.status, json.load(response)
         except urllib.error.HTTPError as exc:
             return exc.code, json.load(exc)
