@@ -183,7 +183,9 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English")]  # what is translated: a page half in another language helps nobody
 USE_I18N = True
 STATIC_URL = "/static/"
-STATIC_ROOT = env.text("STATIC_ROOT", "", help="Where `collectstatic` put the portal's assets; empty: as they lie.") or None
+STATIC_ROOT = (
+    env.text("STATIC_ROOT", "", help="Where `collectstatic` put the portal's assets; empty: as they lie.") or None
+)
 STATICFILES_DIRS = [BASE_DIR / "licensing" / "portal" / "static"]
 WHITENOISE_USE_FINDERS = True  # the files as they lie in the source: running needs no build step
 WHITENOISE_AUTOREFRESH = False
@@ -417,7 +419,7 @@ DOWNLOAD_S3_REDIRECT_SECONDS = env.integer(
 BUILD_DIR = env.text(
     "BUILD_DIR",
     str(BASE_DIR / ".builds"),
-    help="Where a build worker keeps sources, slots and its compiler cache; build slots' users must be able to reach it.",
+    help="Where a build worker keeps sources, slots and its compiler cache; the users of slots must reach it.",
 )
 BUILD_CACHE_DIR = env.text("BUILD_CACHE_DIR", help="The compiler cache, if it is to be elsewhere than in BUILD_DIR.")
 BUILD_SLOTS = env.integer("BUILD_SLOTS", 1, minimum=1, maximum=64, help="Builds at a time on one build machine.")
@@ -464,7 +466,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "celery:",
     "visibility_timeout": 3600,
-    # A message is a hint: who sends one does not wait seconds for a Valkey that is away. Workers reconnect by themselves.
+    # A message is a hint: who sends one waits no seconds for a Valkey that is away. Workers reconnect by themselves.
     "socket_connect_timeout": 1,
     "max_retries": 1,
     "interval_start": 0,
