@@ -1,8 +1,8 @@
 """Reading a JSON request body strictly: what we accept is what every parser would read the same way.
 
-Refused, each with the field it concerns: a wrong content type, a content coding, a body without a length, over the
-limit, not UTF-8, not JSON (RFC 8259), duplicate members (RFC 8259 §4 leaves them undefined), NaN and infinities,
-numbers beyond 64 bits, NUL characters (PostgreSQL has no such text), lone surrogates (not UTF-8), and deep nesting.
+Refused, each with the field it concerns: a wrong content type, a body without a length, over the limit, not UTF-8,
+not JSON (RFC 8259), duplicate members (RFC 8259 §4 leaves them undefined), NaN and infinities, numbers beyond 64
+bits, NUL characters (PostgreSQL has no such text), lone surrogates (not UTF-8), and deep nesting.
 """
 
 import json
@@ -57,8 +57,6 @@ def read_object(request: HttpRequest, *, max_bytes: int = MAX_BODY_BYTES, allow_
     if not body and allow_empty:
         return {}
     _require_json(request.META.get("CONTENT_TYPE", ""))
-    if request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in ("", "identity"):
-        raise UnsupportedMediaType("Send the body without a content coding.", field="Content-Encoding")
     return parse_object(body)
 
 
