@@ -1,14 +1,17 @@
-"""A worker that is killed by SIGKILL at a given line: `python dying_worker.py STEP POINT BUILD_ID`.
+"""Workers that are killed by SIGKILL at a given line: one process each, forked from one that has loaded Django.
 
-STEP is `prepare`, `build` or `sign`; POINT names the moment. Its environment is the test's, with the test's database.
-The compiler is not run: `build` writes the fake binary of the tests.
+Reads lines of JSON, `[STEP, POINT, BUILD_ID]`, and answers each with the wait status of the process that did it. STEP
+is `prepare`, `build` or `sign`; POINT names the moment. Its environment is the test's, with the test's database. The
+compiler is not run: `build` writes the fake binary of the tests.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -31,8 +34,21 @@ def dying_after(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def main(step: str, point: str, build_id: str) -> None:
-    django.setup()
+def serve() -> None:
+    """Fork before any connection is open, so that no two processes share one."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                work(*json.loads(line))
+            except BaseException:  # noqa: BLE001  whatever it is, the parent must hear of it
+                traceback.print_exc()
+            os._exit(1)  # it should be dead by now
+        _, status = os.waitpid(pid, 0)
+        print(status, flush=True)  # noqa: T201
+
+
+def work(step: str, point: str, build_id: str) -> None:
     if step == "prepare":
         from build_farm.services import prepare_build
 
@@ -44,7 +60,6 @@ def main(step: str, point: str, build_id: str) -> None:
         sign(point)
     if point == "after commit":
         die()
-    raise SystemExit("it should be dead by now")
 
 
 def build(point: str) -> None:
@@ -79,4 +94,5 @@ def sign(point: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    django.setup()
+    serve()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +36,9 @@ POINTS = [
 ]
 
 
-def run_dying(step: str, point: str, build: Build, settings: Any) -> None:
-    """Run the worker until it is dead, by SIGKILL and by nothing else."""
+@pytest.fixture
+def workers(settings: Any, transactional_db: None, real_farm: Farm) -> Iterator[subprocess.Popen[str]]:
+    """The process that workers are forked from."""
     from django.db import connection
 
     url = urlsplit(os.environ["DATABASE_URL"])
@@ -46,19 +49,34 @@ def run_dying(step: str, point: str, build: Build, settings: Any) -> None:
         "ARTIFACT_DIR": settings.ARTIFACT_DIR,
         "PYTHONPATH": str(REPOSITORY),
     }
-    command = [sys.executable, str(Path(__file__).with_name("dying_worker.py")), step, point, build.pk]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    command = [sys.executable, str(Path(__file__).with_name("dying_worker.py"))]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        yield running
+        assert running.stdin is not None
+        running.stdin.close()
+
+
+def run_dying(workers: subprocess.Popen[str], step: str, point: str, build: Build) -> None:
+    """Have a worker run until it is dead, by SIGKILL and by nothing else."""
+    assert workers.stdin is not None
+    assert workers.stdout is not None
+    workers.stdin.write(json.dumps([step, point, build.pk]) + "\n")
+    workers.stdin.flush()
+    status = int(workers.stdout.readline())
+    assert os.WIFSIGNALED(status), (step, point)
+    assert os.WTERMSIG(status) == signal.SIGKILL, (step, point)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_killed_worker_costs_time_and_nothing_else(real_farm: Farm, settings: Any) -> None:
+def test_a_killed_worker_costs_time_and_nothing_else(real_farm: Farm, workers: subprocess.Popen[str]) -> None:
     # One farm for all of them: what they share is slow to make, and each has a build of its own.
     for step, point, state in POINTS:
-        finish_after_kill(real_farm, settings, step, point, state)
+        finish_after_kill(real_farm, workers, step, point, state)
 
 
-def finish_after_kill(farm: Farm, settings: Any, step: str, point: str, state: str) -> None:
+def finish_after_kill(farm: Farm, workers: subprocess.Popen[str], step: str, point: str, state: str) -> None:
     from build_farm.services.queue import lease
     from build_farm.services.sweep import free_dead_leases
     from licensing.core.models import AuditEvent, OutboxEvent
@@ -70,7 +88,7 @@ def finish_after_kill(farm: Farm, settings: Any, step: str, point: str, state: s
         build = farm.prepare(build)
     if step == "sign":
         build = farm.stage(build)
-    run_dying(step, point, build, settings)
+    run_dying(workers, step, point, build)
     assert fresh(build).state == state, (step, point)
 
     free_dead_leases(now=now() + lease() + timedelta(seconds=1))

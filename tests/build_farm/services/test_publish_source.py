@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -91,23 +92,24 @@ def test_the_vendor_may_say_no_to_installations_and_publish_later(farm: Farm) ->
     assert not Plugin.objects.get(pk="api-logger").installation_required
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (archive(name="another"), "name: it is another"),
-        (archive(feature="no_such_feature"), "there is no feature no_such_feature"),
-        (archive(**{"customer_auth.go": "package main\n"}), "customer_auth.go"),
-        (archive(**{"../escape.go": "package main\n"}), "escape.go"),
-        (b"not an archive", "archive"),
-        (b"", "empty"),
-    ],
-)
-def test_what_cannot_be_taken_is_named_and_leaves_nothing(farm: Farm, content: bytes, words: str) -> None:
+BAD_ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "another plugin": (lambda: archive(name="another"), "name: it is another"),
+    "unknown feature": (lambda: archive(feature="no_such_feature"), "there is no feature no_such_feature"),
+    "own customer_auth.go": (lambda: archive(**{"customer_auth.go": "package main\n"}), "customer_auth.go"),
+    "a path that leaves": (lambda: archive(**{"../escape.go": "package main\n"}), "escape.go"),
+    "no archive": (lambda: b"not an archive", "archive"),
+    "nothing": (lambda: b"", "empty"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ARCHIVES)
+def test_what_cannot_be_taken_is_named_and_leaves_nothing(farm: Farm, name: str) -> None:
     from build_farm.errors import SourceUnacceptable
     from registry.models import Release
 
+    make, words = BAD_ARCHIVES[name]
     with pytest.raises(SourceUnacceptable, match=words):
-        publish(farm, content)
+        publish(farm, make())
     assert Release.objects.count() == 1
 
 
