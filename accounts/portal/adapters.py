@@ -11,9 +11,11 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from kombu.exceptions import OperationalError as BrokerAway
 
 from accounts.keyrings import ring
 from accounts.models import User
+from licensing.core.problems import log
 from licensing.core.source import client_address
 
 MFA_IDENTITY: Final = "mfa_authenticator.data"
@@ -50,7 +52,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Tell the person, by a job: a mail server that is slow or away must not break what was just done."""
         from accounts.tasks import send_security_notice
 
-        send_security_notice.delay(user.pk, template_prefix.rpartition("/")[2])
+        try:
+            send_security_notice.delay(user.pk, template_prefix.rpartition("/")[2])
+        except BrokerAway:
+            log.warning("mail.not_sent", reason="broker away", notice=template_prefix)
 
 
 class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]

@@ -7,14 +7,17 @@ when its path is a page's; assets go to WhiteNoise, programs straight on.
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+import redis
 from django.conf import settings
 from django.core.exceptions import MiddlewareNotUsed
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.module_loading import import_string
+from kombu.exceptions import OperationalError as BrokerAway
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 from accounts.portal.errors import page_for_error
+from licensing.core.errors import ServiceUnavailable
 from licensing.core.middleware import MACHINE_PREFIXES
 from licensing.core.problems import as_domain_error, log
 
@@ -84,6 +87,9 @@ class BrowserMiddleware:
                 if response is not None:
                     return response
         error = as_domain_error(exc)
+        if isinstance(exc, (redis.RedisError, BrokerAway)):
+            # Rate limits and used codes are counted there: without them nobody signs in, rather than anybody.
+            error = ServiceUnavailable(note=f"valkey: {type(exc).__name__}")
         if error is None:
             log.error("request.failed", error_type=type(exc).__name__, exc_info=exc)
             return page_for_error(request, status=500)

@@ -287,3 +287,16 @@ def test_keys_show_once_and_every_change_is_on_record(client: Client, cast: Port
         body = b"".join(page.streaming_content) if page.streaming else page.content
         assert shown[0].encode() not in body
     assert AuditEvent.objects.filter(customer_id="acme_1", action="api_key.created", actor_id=str(owner.pk)).exists()
+
+
+def test_without_valkey_nobody_signs_in_and_the_page_says_so(client: Client, owner: Any, settings: Any) -> None:
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "unix:///nonexistent/valkey.sock?db=0",
+        }
+    }
+    answer = sign_in(client)
+    assert answer.status_code == 503
+    assert b"Try again in a moment" in answer.content
+    assert client.get("/portal/acme_1").status_code == 302
