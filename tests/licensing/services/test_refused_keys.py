@@ -3,12 +3,13 @@
 import json
 
 import pytest
+from django.test import Client
 from pytest_django import Settings
 
 from accounts.services.api_keys import issue_api_key, revoke_api_key
 from licensing.core.clock import from_epoch
 from licensing.models import Subscription
-from tests.licensing.api.driver import PluginApi, asked, signed
+from tests.licensing.api.driver import asked, signed
 from tests.licensing.cast import ACTOR, T0, Cast
 
 pytestmark = pytest.mark.django_db
@@ -16,7 +17,10 @@ pytestmark = pytest.mark.django_db
 
 def ask(cast: Cast, key: str, fingerprint: str) -> tuple[int, str | None]:
     body = asked(cast.acme, **signed(cast.acme, installation={"fingerprint": fingerprint}))
-    response = PluginApi().post("authenticate", body, credential=key)
+    headers = {"Authorization": f"Bearer {key}"}
+    response = Client().post(
+        "/api/plugins/authenticate", json.dumps(body), content_type="application/json", headers=headers
+    )
     return response.status_code, json.loads(response.content).get("code")
 
 
