@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "vendor-walkthrough.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "README.md"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -20,7 +20,9 @@ def test_the_lines_work_when_pasted(tmp_path: Path) -> None:
 
     bootstrap(actor=system("tests"), now=datetime.now(UTC))
     _, operator = cast.operator()
-    _where, shorthands, lines = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), flags=re.DOTALL)
+    section = DOCUMENT.read_text(encoding="utf-8").partition("## Be the vendor")[2].partition("\n## ")[0]
+    shorthands, lines = re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)
+    shorthands = shorthands.removeprefix("OPERATOR_KEY=$(value operator api_key)\n")
     assert len(lines.splitlines()) == 10
     with web_server(tmp_path / "web.log") as server:
         script = f"BASE_URL=http://127.0.0.1:{server.port}\nread -r OPERATOR_KEY\n{shorthands}{lines}"
