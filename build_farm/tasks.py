@@ -12,6 +12,7 @@ from build_farm.hints import BUILD, SIGN, hint
 from build_farm.sandbox import SandboxUnavailable
 from build_farm.services import compile_build, key_slots, sign_build
 from build_farm.services import sweep as sweeping
+from build_farm.services.queue import is_any_build_ready
 from build_farm.signing.local import current_signer
 from build_farm.workplace import Workplace, configured_workplace
 from registry.storage import artifact_store
@@ -28,6 +29,8 @@ def sweep() -> None:
 @shared_task(name="build_farm.build_next")
 def build_next() -> None:
     """Compile one build, and have another one begun if there was one (`build`)."""
+    if not is_any_build_ready():
+        return  # a machine that builds nothing needs neither folders nor tools
     try:
         workplace = _workplace()
     except (SandboxUnavailable, OSError) as exc:

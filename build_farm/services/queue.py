@@ -64,6 +64,11 @@ def claim_build(*, worker: str, now: datetime) -> Build | None:
     return None
 
 
+def is_any_build_ready() -> bool:
+    """Whether there is a prepared build, due or not."""
+    return Build.objects.filter(state=Build.State.QUEUED, prepared_at__isnull=False).exists()
+
+
 def claim_signing(*, worker: str, now: datetime) -> Build | None:
     """Take the build that has waited longest for its signatures, or None."""
     owner = _new_owner(worker)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import tempfile
@@ -12,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.test import Client
-
-from tests.build_farm.conftest import DEMO
 
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
@@ -181,67 +178,3 @@ def test_a_mass_rebuild_is_asked_for_and_followed(cast: Cast, operator: str) -> 
             assert answer["joined"] == 1
     assert ask("post", "/api/manage/builds/rebuild", operator, {}).status_code == 400
     assert ask("get", "/api/manage/builds/batches/bat_nothing", operator).status_code == 404
-
-
-def packed_demo(version: str) -> bytes:
-    from build_farm.source_archive import pack_folder
-
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "source"
-        shutil.copytree(DEMO, folder)
-        manifest = folder / "keywright.toml"
-        manifest.write_text(manifest.read_text().replace('version = "2.1.0"', f'version = "{version}"'))
-        buffer = io.BytesIO()
-        pack_folder(folder, buffer)
-    return buffer.getvalue()
-
-
-def upload(operator: str, content: bytes, query: str = "", **options: Any) -> Any:
-    return Client().post(
-        f"/api/manage/plugins/api-logger/releases/{query}",
-        data=content,
-        content_type=options.pop("content_type", "application/gzip"),
-        headers={"authorization": f"Bearer {operator}", **options},
-    )
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_source_is_uploaded_and_published(real_operator: tuple[Cast, str]) -> None:
-    from licensing.models import Plugin
-
-    _, operator = real_operator
-    content = packed_demo("2.2.0")
-    answer = upload(operator, content)
-    assert answer.status_code == 201, answer.content
-    shown = answer.json()
-    assert answer.headers["Location"] == "/api/manage/plugins/api-logger/releases/2.2.0"
-    assert (shown["release"]["version"], shown["release"]["state"]) == ("2.2.0", "published")
-    assert "network" in shown["capabilities"]
-    assert Plugin.objects.get(pk="api-logger").installation_required
-    assert upload(operator, content).json()["release"]["id"] == shown["release"]["id"]
-    listed = ask("get", "/api/manage/plugins/api-logger/releases", operator).json()["results"]
-    assert [row["version"] for row in listed] == ["2.2.0"]
-    draft = ask("post", "/api/manage/plugins/api-logger/releases/", operator, {"version": "9.0.0"})
-    assert (draft.status_code, draft.json()["state"]) == (201, "draft")
-
-
-@pytest.fixture
-def real_operator(transactional_db: None, settings: Any, tmp_path: Path) -> tuple[Cast, str]:
-    from accounts.models import User
-    from accounts.services.operators import issue_operator_key
-    from tests.licensing.cast import ACTOR, load_cast
-
-    settings.ARTIFACT_DIR = str(tmp_path / "artifacts")
-    cast = load_cast()
-    user = User.objects.create_user("operator@vendor.example", "a long password", is_staff=True)
-    return cast, issue_operator_key(user=user, name="Test", actor=ACTOR).key
-
-
-def test_an_upload_that_cannot_be_taken_is_refused(operator: str, cast: Cast, settings: Any) -> None:
-    refused = upload(operator, b"not an archive")
-    assert (refused.status_code, refused.json()["code"]) == (422, "SOURCE_REFUSED")
-    assert upload(operator, b"x", content_type="text/plain").status_code == 415
-    assert upload(operator, b"x", "?surprise=1").status_code == 400
-    assert upload(cast.acme.key, b"x").status_code == 401
-    settings.SOURCE_MAX_BYTES = 10
-    assert upload(operator, b"x" * 11).status_code == 413

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,29 +13,6 @@ if TYPE_CHECKING:
     from tests.build_farm.services.conftest import Farm
 
 TARGETS = ["linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64", "windows/arm64"]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_workers_at_once_take_each_build_once(real_farm: Farm, at_once: Callable[..., list[Any]]) -> None:
-    from build_farm.services.queue import claim_build
-
-    for target in TARGETS[:4]:
-        real_farm.prepare(real_farm.ask(target=target))
-    claimed = at_once(lambda name: claim_build(worker=name, now=now()), [f"w{number}" for number in range(8)])
-    taken = [build.pk for build in claimed if build is not None]
-    assert len(taken) == len(set(taken)) == 4
-    assert {build.attempt for build in claimed if build is not None} == {1}
-
-
-@pytest.mark.django_db(transaction=True)
-def test_signers_at_once_publish_once(real_farm: Farm, at_once: Callable[..., list[Any]]) -> None:
-    from licensing.models import BuildCredential
-    from registry.models import Artifact
-
-    build = real_farm.stage(real_farm.ask())
-    assert sorted(at_once(lambda _: real_farm.sign(), [1, 2, 3])) == [False, False, True]
-    assert Artifact.objects.filter(build_id=build.pk).count() == 1
-    assert BuildCredential.objects.filter(pk=build.pk).count() == 1
 
 
 def test_interactive_ones_first_and_customers_take_turns(farm: Farm) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,15 +20,6 @@ def test_asked_again_it_is_the_same_build(farm: Farm) -> None:
     assert farm.ask().pk == build.pk
     assert farm.ask(target="linux/arm64").pk != build.pk
     assert farm.ask(farm.cast.globex.customer).pk != build.pk
-
-
-@pytest.mark.django_db(transaction=True)
-def test_asked_by_many_at_once_it_is_one_build(real_farm: Farm, at_once: Callable[..., list[Any]]) -> None:
-    from build_farm.models import Build
-
-    asked = at_once(lambda _: real_farm.ask().pk, list(range(6)))
-    assert len(set(asked)) == 1
-    assert Build.objects.count() == 1
 
 
 def test_a_published_build_is_not_made_again_unless_that_is_asked(farm: Farm) -> None:
