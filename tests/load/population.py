@@ -37,6 +37,7 @@ class Specification:
     members_file: str
     host: str
     plugins: int = 1
+    has_builds: bool = False
     kinds: tuple[str, ...] = ("validate", "authenticate", "refresh")
 
     def write(self, path: Path) -> None:
@@ -55,6 +56,7 @@ class Member:
     fingerprint: str
     plugin: str
     version: str
+    build_id: str = ""
 
 
 def plugin_name(number: int) -> str:
@@ -86,8 +88,21 @@ def populate(specification: Specification) -> list[Member]:
                                        "released_reason"),
               ((m.installation_id, m.customer_id, m.plugin, "live", m.fingerprint, False, "", "linux", "amd64",
                 m.version, "", m.key_id, "") for m in members))  # fmt: skip
+        _copy(cursor, "build_credential", ("id", "customer_id", "plugin_id", "version", "target", "signature_digest",
+                                           "binary_sha256", "sealed_secret"), _builds(members))  # fmt: skip
     connection.close()
     return members
+
+
+def _builds(members: list[Member]) -> Iterator[tuple[Any, ...]]:
+    from accounts.keyrings import ring
+    from licensing.services.proofs import build_secret_identity
+
+    for member in members:
+        if member.build_id:
+            sealed = ring("builds").seal(secrets.token_bytes(32), identity=build_secret_identity(member.build_id))
+            yield (member.build_id, member.customer_id, member.plugin, member.version, "linux/amd64",
+                   secrets.token_bytes(32), secrets.token_hex(32), sealed)  # fmt: skip
 
 
 def _members(specification: Specification) -> list[Member]:
@@ -103,6 +118,7 @@ def _members(specification: Specification) -> list[Member]:
             fingerprint=f"fleet-{secrets.token_hex(8)}",
             plugin=plugin_name(number % specification.plugins),
             version=VERSION,
+            build_id=new_id("bld") if specification.has_builds else "",
         )
         for number in range(specification.installations)
     ]
@@ -169,7 +185,7 @@ def _copy(cursor: Cursor[Any], table: str, columns: Iterable[str], rows: Iterabl
 def token_for(member: Member, now: float) -> str:
     """Mint by the server's own code what an authenticate of this installation would be given."""
     from licensing.rules.grants import grant_for
-    from licensing.rules.pipeline import Facts
+    from licensing.rules.pipeline import Build, Facts
     from licensing.services.installations import Place
     from licensing.services.minting import answer
     from licensing.services.state import State
@@ -188,6 +204,8 @@ def token_for(member: Member, now: float) -> str:
         plugin_name=member.plugin,
         plugin_version=member.version,
         source_address="127.0.0.1",
+        is_signed=bool(member.build_id),
+        build=Build(member.build_id) if member.build_id else None,
     )
     place = Place(member.installation_id, 0, is_new=False)
     token: str = answer(facts, grant_for(facts), place, auth_time=int(now), nonce=None)["token"]

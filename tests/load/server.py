@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +23,7 @@ from licensing.embedded.process import GuardedProcess, Program, run_to_end
 from licensing.embedded.secrets import ensure_installation_secrets
 from licensing.embedded.server import RECIPES, SOURCE_ROOT, Server
 from licensing.embedded.services import start_postgres, start_valkey
-from licensing.embedded.stopping import NeverStop
+from licensing.embedded.stopping import NeverStop, Stop, StopRequested
 from licensing.embedded.supervisor import Supervisor
 
 _STEP_SECONDS = 600.0
@@ -44,7 +46,9 @@ class LoadServer:
         self.instance = Instance(self.root / "data")
         self.port = free_port()
         self._settings = dict(settings or {})
-        self._supervisor = Supervisor(stop=NeverStop(), announce=lambda _: None)
+        self._stopping = Stop()
+        self._supervisor = Supervisor(stop=self._stopping, announce=lambda _: None)
+        self._watcher = threading.Thread(target=self._watch)
         self._web: dict[str, GuardedProcess] = {}
         self._server = Server(self.instance, port=self.port, public_url=f"http://{HOST}:{self.port}", is_embedded=True)
 
@@ -87,14 +91,23 @@ class LoadServer:
         self.run("owner", ["-m", steps, "refuse_newer_schema", "+", "migrate", "+", "grant_roles"])
         self.run("sign", ["-m", steps, "bootstrap_keys"])
         self._server.empty_metrics()
+        self._watcher.start()
 
     def stop(self) -> None:
         """End everything that was started and remove what it kept."""
         for name in list(self._web):
             self.stop_web(name)
+        self._stopping.request()
+        if self._watcher.is_alive():
+            self._watcher.join()
         self._supervisor.stop()
         self.instance.close()
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def _watch(self) -> None:
+        """Start PostgreSQL and Valkey again when they end, as the quickstart does."""
+        with contextlib.suppress(StopRequested):
+            self._supervisor.watch()
 
     def environment(self, role: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of a process of this server."""
