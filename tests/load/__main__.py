@@ -86,7 +86,7 @@ def measure(server: LoadServer, arguments: argparse.Namespace) -> list[Row]:
             server,
             "a fleet's mix, paced 1500/s",
             lambda: fleet.paced(requests, rate=1500, seconds=arguments.seconds, mix=FLEET_MIX),
-        )  # fmt: skip
+        )
     )
     ceiling = rows[0]["rate"]
     for row in rows:
