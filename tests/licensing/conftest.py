@@ -16,6 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker, Settings
 
+    from tests.licensing.api.driver import PluginApi
     from tests.licensing.cast import Cast
 
 
@@ -48,6 +49,14 @@ def fresh_cast(transactional_db: None) -> Cast:
     from tests.licensing.cast import load_cast
 
     return load_cast()
+
+
+@pytest.fixture
+def api() -> PluginApi:
+    """The plugin API as web processes serve it, on the test's own connection and in its transaction."""
+    from tests.licensing.api.driver import PluginApi
+
+    return PluginApi()
 
 
 @pytest.fixture

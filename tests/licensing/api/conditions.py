@@ -174,12 +174,7 @@ NEVER_TOGETHER: Final = frozenset(
 )
 
 
-def pairs() -> list[tuple[str, str]]:
-    """Every two codes, the earlier one first, that can be true of one request."""
+def later_than(earlier: str) -> list[str]:
+    """The codes that come after one and can be true of the same request."""
     names = list(CONDITIONS)
-    return [
-        (earlier, later)
-        for place, earlier in enumerate(names)
-        for later in names[place + 1 :]
-        if (earlier, later) not in NEVER_TOGETHER
-    ]
+    return [later for later in names[names.index(earlier) + 1 :] if (earlier, later) not in NEVER_TOGETHER]

@@ -50,7 +50,7 @@ def activate(cast: Cast, machine: str) -> Callable[[], tuple[str, str]]:
     return ask
 
 
-@pytest.mark.parametrize("round_number", range(4))
+@pytest.mark.parametrize("round_number", range(3))
 def test_sixty_four_machines_and_ten_places(fresh_cast: Cast, round_number: int) -> None:
     subscribe(fresh_cast.acme.customer, installation_limit=LIMIT)
     answers = at_once([activate(fresh_cast, f"machine-{number:04}") for number in range(THREADS)])
@@ -73,7 +73,7 @@ def test_one_machine_sixty_four_times_is_one_installation(fresh_cast: Cast) -> N
 
 def test_the_last_place_goes_to_one(fresh_cast: Cast) -> None:
     subscribe(fresh_cast.acme.customer, installation_limit=1)
-    for attempt in range(6):
+    for attempt in range(4):
         Installation.objects.all().delete()
         answers = at_once([activate(fresh_cast, f"machine-{attempt}-{number}") for number in range(4)])
         assert Counter(code for code, _ in answers) == {"VALID": 1, "INSTALLATION_LIMIT_REACHED": 3}

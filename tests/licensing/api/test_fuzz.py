@@ -16,7 +16,7 @@ from tests.licensing.conftest import Clock
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 
 anything = settings(
-    max_examples=120,
+    max_examples=60,
     deadline=None,
     database=None,
     # The cast and the clock are the same for every example, on purpose.

@@ -161,12 +161,7 @@ NEVER_TOGETHER: Final = frozenset(
 )
 
 
-def token_pairs() -> list[tuple[str, str]]:
-    """Every two codes, the earlier one first, that can be true of one token."""
+def later_than(earlier: str) -> list[str]:
+    """The codes that come after one and can be true of the same token."""
     names = list(TOKEN_CONDITIONS)
-    return [
-        (earlier, later)
-        for place, earlier in enumerate(names)
-        for later in names[place + 1 :]
-        if (earlier, later) not in NEVER_TOGETHER
-    ]
+    return [later for later in names[names.index(earlier) + 1 :] if (earlier, later) not in NEVER_TOGETHER]

@@ -14,7 +14,8 @@ from django.core.management import call_command
 from psycopg.conninfo import make_conninfo
 
 ROOT = Path(__file__).resolve().parents[3]
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
+_ANSWER_SECONDS = 20.0
 # Everything but what the `sign` worker alone has.
 _SECRETS = ("DJANGO_SECRET_KEY", "API_KEY_PEPPERS", "KEK_AUTH", "KEK_BUILDS", "KEK_TOKENS", "KEK_WEB", "VALKEY_URL")
 
@@ -30,13 +31,13 @@ class WebServer:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
     def exchange(self, *sent: bytes, half_close: bool = False) -> bytes:
-        """Send bytes, and read until the server closes the connection or has been silent for a while."""
+        """Send bytes, and read until the server closes the connection."""
         with self.connect() as connection:
             for each in sent:
                 connection.sendall(each)
             if half_close:
                 connection.shutdown(socket.SHUT_WR)
-            connection.settimeout(1.0)
+            connection.settimeout(_ANSWER_SECONDS)
             return b"".join(_chunks(connection))
 
 

@@ -241,7 +241,7 @@ class TestKeySet:
         """Versions and certificates never go back, all that signs is listed, and no certificate lapses meanwhile."""
         version = certificate = 0
         certificates = set()
-        for day in range(0, 101, 2):
+        for day in range(0, 101, 4):
             now = T0 + day * DAY
             maintain_at(now)
             maintain_at(now + LEAD)
