@@ -35,7 +35,9 @@ def server(
 
 def assert_no_secret_in(log: Path, cast: Cast) -> None:
     written = log.read_text("utf-8", "replace")
+    assert PATH in written, "the log has a line for each request"
     assert "Traceback" not in written
+    assert "eyJ" not in written, "tokens and leases begin like that"
     for member in (cast.acme, cast.globex, cast.initech):
         for secret in (member.key, member.build.signature.hex(), member.build.secret.hex()):
             assert secret not in written
