@@ -79,7 +79,7 @@ def main(folder: str) -> int:
     if os.geteuid() != 0:
         for uid in sorted(set(made.owners.values())):
             names = " ".join(sorted(name for name, owner in made.owners.items() if owner == uid))
-            print(f"(cd {folder} && sudo chown {uid}:{uid} {names})")  # noqa: T201  a command to paste
+            print(f"(cd {folder} && sudo chown {uid}:{uid} {names})")
     return 0
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from licensing.models import Plugin
-from tests.licensing.cast import DAY, Cast, sign_out
 from tests.licensing.api.driver import PluginApi, answer, code_of
+from tests.licensing.cast import DAY, Cast, sign_out
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("empty_valkey")]
 
