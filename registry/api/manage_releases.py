@@ -185,7 +185,13 @@ class ReleaseFile(ReleaseView):
         answer=ManagedArtifactShown,
         status=201,
         waits=True,  # for the body, which goes into the store before any transaction begins
-        problems=[(409, "VERSION_EXISTS"), (409, "CONFLICT"), (411, "LENGTH_REQUIRED"), (413, "BODY_TOO_LARGE")],
+        problems=[
+            (409, "VERSION_EXISTS"),
+            (409, "CONFLICT"),
+            (411, "LENGTH_REQUIRED"),
+            (413, "BODY_TOO_LARGE"),
+            (415, "UNSUPPORTED_MEDIA_TYPE"),
+        ],
     )
     def put(self, call: Call, plugin: str, version: str, target: str) -> Answer:
         """The body is the file (`application/octet-stream`); the target is written `linux-amd64`, or `any`.
