@@ -1,7 +1,7 @@
 """Where django-allauth asks us: addresses, mails, where to go after sign-in, and how MFA secrets are kept."""
 
 import base64
-from typing import Any, Final
+from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import record_authentication
@@ -15,10 +15,9 @@ from kombu.exceptions import OperationalError as BrokerAway
 
 from accounts.keyrings import ring
 from accounts.models import User
+from accounts.services.key_material import MFA_IDENTITY
 from licensing.core.problems import log
 from licensing.core.source import client_address
-
-MFA_IDENTITY: Final = "mfa_authenticator.data"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]

@@ -1,10 +1,14 @@
-"""A person's own pages: where to go first, name, theme, sessions; and setting a new password by a mailed link."""
+"""A person's own pages: where to go first, name, theme, sessions, codes; and a new password by a mailed link."""
+
+from functools import wraps
+from typing import Any
 
 from allauth.account.views import password_reset_from_key
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -14,7 +18,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.api.authentication import CURRENT_CUSTOMER
 from accounts.models import Membership
-from accounts.portal.access import PageRequest, actor, person_page, public_page
+from accounts.portal.access import PageRequest, View, actor, person_page, public_page
 from accounts.portal.context import THEMES, theme_cookie
 from licensing.core import audit
 
@@ -104,3 +108,20 @@ def reset_from_key(request: HttpRequest, uidb36: str, key: str) -> HttpResponseB
     # The address holds the key until it is used: no page that is linked from here may be told of it.
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
+
+
+def holding_recovery_codes(view: View) -> View:
+    """A page that shows recovery codes, while nobody else writes their row.
+
+    django-allauth notes in the row that they were shown by writing back all that it has read of it: a code that was
+    used meanwhile would be good again, and a seed that `rotate_kek` has resealed would be under the old key again.
+    """
+
+    @wraps(view)
+    def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with transaction.atomic():
+            held = Authenticator.objects.filter(user_id=request.user.pk, type=Authenticator.Type.RECOVERY_CODES)
+            list(held.select_for_update().values_list("pk"))
+            return view(request, *args, **kwargs)
+
+    return page

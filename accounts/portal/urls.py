@@ -49,10 +49,16 @@ _PERSON: list[URLPattern] = [
     page("account/factors/again", person_page(factors.reauthenticate), "mfa_reauthenticate"),
     page("account/factors/app", person_page(totp.activate_totp), "mfa_activate_totp"),
     page("account/factors/app/remove", person_page(totp.deactivate_totp), "mfa_deactivate_totp"),
-    page("account/factors/codes", person_page(recovery.view_recovery_codes), "mfa_view_recovery_codes"),
+    page(
+        "account/factors/codes",
+        person_page(me.holding_recovery_codes(recovery.view_recovery_codes)),
+        "mfa_view_recovery_codes",
+    ),
     page("account/factors/codes/new", person_page(recovery.generate_recovery_codes), "mfa_generate_recovery_codes"),
     page(
-        "account/factors/codes/download", person_page(recovery.download_recovery_codes), "mfa_download_recovery_codes"
+        "account/factors/codes/download",
+        person_page(me.holding_recovery_codes(recovery.download_recovery_codes)),
+        "mfa_download_recovery_codes",
     ),
     page("account/factors/passkeys", person_page(passkeys.list_webauthn), "mfa_list_webauthn"),
     page("account/factors/passkeys/add", person_page(passkeys.add_webauthn), "mfa_add_webauthn"),

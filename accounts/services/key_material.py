@@ -1,11 +1,14 @@
 """What a key leaves behind when it is stored: a keyed digest to find it by, and sealed remains (DESIGN §4)."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 
 from accounts.keyrings import peppers, ring
 from licensing.crypto import keys
+
+MFA_IDENTITY: Final = "mfa_authenticator.data"
+"""What a second factor's sealed secret is bound to."""
 
 
 def live_prefix(mode: str) -> str:

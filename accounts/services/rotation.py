@@ -12,7 +12,7 @@ from typing import Any
 
 from django.apps import apps
 from django.db import transaction
-from django.db.models import BinaryField, F, Func, Model, QuerySet, Value
+from django.db.models import Model, QuerySet
 
 from accounts.keyrings import peppers, ring
 from accounts.sealed_columns import SealedColumn, declared_columns
@@ -103,8 +103,8 @@ def peppered_columns() -> list[SealedColumn]:
 
 def sealed_versions(column: SealedColumn, keys: KeyRing) -> Counter[int]:
     """How many rows are under each version that is not the ring's current one."""
-    versions = _sealed_under_other(column, keys).values_list("sealed_version", flat=True)
-    return Counter(int.from_bytes(bytes(version), "big") for version in versions.iterator())
+    heads = _sealed_under_other(column, keys).values_list("sealed_head", flat=True)
+    return Counter(int.from_bytes(column.as_bytes(head)[1:], "big") for head in heads.iterator())
 
 
 def _run(rewrites: Iterable[_Rewrite], progress: Progress | None) -> Rotated:
@@ -145,8 +145,9 @@ def _rewrite_row(rewrite: _Rewrite, row: Row, report: Rotated) -> int:
 
 def _resealing(column: SealedColumn, keys: KeyRing) -> _Rewrite:
     def renewed(row: Row) -> Row:
-        identity = column.identity(str(row["pk"]))
-        return {column.column: keys.reseal(bytes(row[column.column]), identity=identity)}
+        held = row[column.column]
+        sealed = keys.reseal(column.sealed_in(held), identity=column.identity(str(row["pk"])))
+        return {column.column: column.with_sealed(held, sealed)}
 
     return _Rewrite(str(column), _sealed_under_other(column, keys), (column.column,), renewed)
 
@@ -162,13 +163,12 @@ def _repeppering(column: SealedColumn, keys: KeyRing, current: Peppers) -> _Rewr
 
 
 def _sealed_under_other(column: SealedColumn, keys: KeyRing) -> QuerySet[Model]:
-    """Rows sealed under another key than the current one: the version is bytes 2 and 3 (`licensing.crypto.sealing`)."""
-    version = Func(F(column.column), Value(2), Value(2), function="substring", output_field=BinaryField())
+    """Rows sealed under another key than the current one, which the first bytes tell (`licensing.crypto.sealing`)."""
     rows: QuerySet[Model] = (
-        column.model._default_manager.filter(**{f"{column.column}__isnull": False})
-        .exclude(**{column.column: b""})  # nothing is sealed: a retired key's private half
-        .annotate(sealed_version=version)
-        .exclude(sealed_version=keys.current.to_bytes(2, "big"))
+        column.model._default_manager.annotate(sealed_head=column.head())
+        .filter(sealed_head__isnull=False)
+        .exclude(sealed_head=column.as_stored(b""))  # nothing is sealed: a retired key's private half
+        .exclude(sealed_head=column.as_stored(keys.head))
     )
     return rows
 

@@ -86,9 +86,14 @@ class KeyRing:
         """The versions that can be opened, in the order they were configured."""
         return tuple(self._ciphers)
 
+    @property
+    def head(self) -> bytes:
+        """What everything that is sealed under the current key begins with: three bytes, format and version."""
+        return bytes((_RING_FORMAT,)) + self.current.to_bytes(2, "big")
+
     def seal(self, plaintext: bytes, *, identity: str) -> bytes:
         """Seal for one row; `identity` is its table, column and key, such as `api_key.root:key_123`."""
-        head = bytes((_RING_FORMAT,)) + self.current.to_bytes(2, "big")
+        head = self.head
         nonce = secrets.token_bytes(_NONCE_BYTES)
         bound = self._bound(head, identity)
         return head + nonce + self._ciphers[self.current].encrypt(nonce, plaintext, bound)
