@@ -83,7 +83,8 @@ API_KEY_PREFIX = env.text("API_KEY_PREFIX", "km", help="First letters of API and
 
 DATABASE_URL = env.secret(
     "DATABASE_URL",
-    help="`postgresql://user:password@host/name` of this process's database role (web, sign or owner).",
+    help="`postgresql://user:password@host/name` of this process's database role (web, sign or owner). Of several "
+    "hosts (`host1,host2`) the one that takes writes is used.",
 )
 DATABASE_LISTEN_URL = env.secret(
     "DATABASE_LISTEN_URL",
@@ -120,6 +121,8 @@ def database_from_url(url: str) -> dict[str, Any]:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 25_000,  # milliseconds
+        # Of several hosts the primary, wherever it is by now. Never a replica: it may not have heard of a change yet.
+        "target_session_attrs": "read-write",
     }
     known = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
     entry: dict[str, Any] = {

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import psycopg
 from psycopg import pq
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from licensing.snapshots.boot_clock import boot_seconds
 
@@ -51,8 +51,10 @@ class ListenConnection:
     """
 
     def __init__(self, url: str, *, connect_timeout_seconds: int) -> None:
+        # The primary, as where fills are asked of: a replica takes no NOTIFY.
+        given = {"target_session_attrs": "read-write", **conninfo_to_dict(url)}
         self._connection = psycopg.connect(
-            make_conninfo(url, connect_timeout=connect_timeout_seconds, **_OPTIONS), autocommit=True
+            make_conninfo("", **{**given, "connect_timeout": connect_timeout_seconds, **_OPTIONS}), autocommit=True
         )
         self._pgconn = self._connection.pgconn
         self._socket = self._pgconn.socket

@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.quickstart import Quickstart, authenticate, free_port
-from tests.licensing.embedded.processes import SOURCE_ROOT, processes_of, user_environment, wait_for
+from tests.licensing.embedded.processes import SOURCE_ROOT, processes_of, user_environment, wait_for, wait_until_gone
 
 ROUNDS = int(os.environ.get("KEYWRIGHT_KILL_ROUNDS", "4"))
+KILLED = ("web", "postgres", "valkey")
 # The database is being made; and the whole of a start and some of the service after it.
 FIRST_DELAYS_SECONDS, LATER_DELAYS_SECONDS = (0.2, 2.5), (0.2, 9.0)
 
@@ -53,7 +54,7 @@ def test_at_random_instants_first_initdb_included(
             victim = start(data, port=port)
             acknowledged |= activate_until(victim, time.monotonic() + delay, prefix=f"machine-{number}")
             kill(victim)
-            wait_for(lambda folder=data: processes_of(folder) == [], seconds=20)
+            wait_until_gone(data)
 
         survivor = start(data, port=port).wait_until_answering()
         for fingerprint, installation in acknowledged.items():
@@ -75,14 +76,13 @@ def activate_until(server: Quickstart, deadline: float, *, prefix: str) -> dict[
     return acknowledged
 
 
-@pytest.mark.xfail(reason="known defect: with web, PostgreSQL and Valkey killed at once it stays unready", strict=False)
 def test_a_worker_that_dies_is_started_again(start: Callable[..., Quickstart], tmp_path: Path) -> None:
     data = tmp_path / "data"
     server = start(data).wait_until_answering()
-    for name in ("web", "postgres", "valkey"):
+    for name in KILLED:
         os.kill(server.program(name), signal.SIGKILL)
 
-    wait_for(lambda: server.output.count("starting it again") == 3, seconds=20)
+    wait_for(lambda: all(f"  {name} ended" in server.output for name in KILLED), seconds=60)
     wait_for(lambda: answers(server), seconds=60)
     assert server.end() == 0
     assert processes_of(data) == []
@@ -110,7 +110,7 @@ def test_under_make_a_signal_to_make_ends_the_server(tmp_path: Path, number: int
         wait_for(lambda: "Ctrl-C stops it" in output.read_text() or make.poll() is not None, seconds=120)
         make.send_signal(number)
         make.wait(60)
-        wait_for(lambda: processes_of(data) == [], seconds=30)
+        wait_until_gone(data)
     finally:
         if make.poll() is None:
             os.killpg(make.pid, signal.SIGKILL)

@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 from django.db.backends.postgresql import base
 
-from licensing.core.postgresql.patience import MARGIN_SECONDS, PatientConnection, outage, waiting
+from licensing.core.postgresql.patience import MARGIN_SECONDS, DatabaseAway, PatientConnection, outage, waiting
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -30,15 +30,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return made
         connection = self._connect_patiently(conn_params, seconds)
         connection.patience_seconds = seconds + MARGIN_SECONDS
-        connection.execute(f"SET statement_timeout = {int(seconds * 1000)}")
+        try:
+            connection.execute(f"SET statement_timeout = {int(seconds * 1000)}")
+        except psycopg.Error:
+            connection.close()
+            raise
         return connection
 
     def _connect_patiently(self, conn_params: dict[str, Any], seconds: float) -> PatientConnection:
         self.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        outage.require_hope(seconds)
-        waiting.begin()
         try:
+            waiting.begin()
+            outage.require_hope(seconds)
             return PatientConnection.connect(**{**conn_params, "autocommit": True})
+        except DatabaseAway:
+            raise
         except psycopg.OperationalError:
             outage.failed()
             raise

@@ -7,8 +7,10 @@ and after it one thread alone tries: all others are refused at once. And while a
 threads may wait for it: one is left for what needs none, such as `/livez`.
 """
 
+import select
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import psycopg
@@ -21,7 +23,7 @@ PAUSE_SECONDS = 1.0
 # What the server has to tell that it has ended a statement.
 MARGIN_SECONDS = 0.5
 # A wait that is longer says that something is wrong.
-SLOW_SECONDS = 0.25
+SLOW_SECONDS = 1.0
 _INTERVAL_SECONDS = 0.1
 
 
@@ -30,11 +32,16 @@ class DatabaseAway(psycopg.OperationalError):
 
 
 class Outage:
-    """Whether the database of this process is taken to be away. Cheap to ask while all is well."""
+    """Whether the database of this process is taken to be away; cheap to ask while all is well.
 
-    def __init__(self) -> None:
+    `now` counts seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._lock = threading.Lock()
         self._retry_at: float | None = None
+        self._trying: int | None = None
         self.failures = 0
 
     @property
@@ -44,31 +51,35 @@ class Outage:
     def require_hope(self, patience_seconds: float) -> None:
         """Return if it is worth trying: nothing failed, or it is this thread's turn to find out.
 
+        A turn lasts until an answer came or failed to come, however often its thread asks.
+
         Raises:
             DatabaseAway: another thread found out a moment ago, or is finding out now.
         """
         if not self._is_suspected:
             return
         with self._lock:
-            if self._retry_at is None:
+            if self._retry_at is None or self._trying == threading.get_ident():
                 return
-            now = time.monotonic()
+            now = self._now()
             if now < self._retry_at:
                 raise DatabaseAway("the database did not answer a moment ago")
             # Should this thread never report, the next one has its turn after as long.
             self._retry_at = now + patience_seconds + PAUSE_SECONDS
+            self._trying = threading.get_ident()
 
     def failed(self) -> None:
         """No answer came."""
         with self._lock:
             self.failures += 1
-            self._retry_at = time.monotonic() + PAUSE_SECONDS
+            self._retry_at = self._now() + PAUSE_SECONDS
+            self._trying = None
 
     def succeeded(self) -> None:
         """An answer came."""
         if self._retry_at is not None:
             with self._lock:
-                self._retry_at = None
+                self._retry_at = self._trying = None
 
 
 outage = Outage()
@@ -107,18 +118,21 @@ class PatientConnection(psycopg.Connection[Any]):
     """A connection whose statements are answered within `patience_seconds`, or that is closed."""
 
     patience_seconds: float = 5.0
+    _has_answered = False
 
     def wait(self, gen: PQGen[RV], interval: float = _INTERVAL_SECONDS, timeout: float | None = None) -> RV:
         """Wait for an exchange with the server.
 
         Raises:
-            DatabaseAway: no answer in time. Whether a statement took effect is then unknown, as after any lost
-                connection.
+            DatabaseAway: no answer in time, and whether a statement took effect is then unknown, as after any lost
+                connection; or this server is no primary any more, and another one is.
         """
         patience = self.patience_seconds if timeout is None else timeout
         try:
-            outage.require_hope(patience)
             waiting.begin()
+            # Whoever connected had hope then, perhaps in another thread: what a new connection answers is the news.
+            if self._has_answered:
+                outage.require_hope(patience)
             result = super().wait(gen, interval, patience)
         except DatabaseAway:
             self.pgconn.finish()
@@ -128,19 +142,37 @@ class PatientConnection(psycopg.Connection[Any]):
             self.pgconn.finish()
             outage.failed()
             raise DatabaseAway("the database did not answer in time") from None
-        except psycopg.OperationalError:
+        except errors.ReadOnlySqlTransaction as exc:
+            # It was the primary when we connected. The next connection looks for the one that is.
+            self._answered()
+            self.pgconn.finish()
+            raise DatabaseAway("the database only reads") from exc
+        except psycopg.Error:
+            # A refusal is an answer too; a connection that broke is none.
             if self.pgconn.status == pq.ConnStatus.BAD:
                 outage.failed()
+            else:
+                self._answered()
             raise
         finally:
             waiting.end()
-        outage.succeeded()
+        self._answered()
         return result
+
+    def _answered(self) -> None:
+        self._has_answered = True
+        outage.succeeded()
 
     def is_cut(self) -> bool:
         """Whether the server has closed its end, told without asking it."""
+        if self.pgconn.status != pq.ConnStatus.OK:
+            return True
+        poll = select.poll()
+        poll.register(self.pgconn.socket, select.POLLIN)
         try:
-            self.pgconn.consume_input()
+            # Again while there is anything: before its end stands the server's farewell.
+            while poll.poll(0):
+                self.pgconn.consume_input()
         except psycopg.OperationalError:
             return True
-        return self.pgconn.status != pq.ConnStatus.OK
+        return False

@@ -31,6 +31,14 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
+def wait_until_gone(data_dir: Path, *, seconds: float = 60.0) -> None:
+    """Wait until nothing that has to do with a data directory runs; on failure, say what does."""
+    deadline = time.monotonic() + seconds
+    while left := processes_of(data_dir):
+        assert time.monotonic() < deadline, "still there: " + "; ".join(left)
+        time.sleep(0.02)
+
+
 def descendants(root: int) -> list[int]:
     """The ids of every process below `root`, from /proc."""
     children: dict[int, list[int]] = {}
@@ -106,7 +114,7 @@ class Holder:
         )
         self.acknowledged: list[int] = []
 
-    def read_line(self, *, seconds: float = 30.0) -> str | None:
+    def read_line(self, *, seconds: float = 90.0) -> str | None:
         """The next line it prints, or None when it ended."""
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], seconds)
@@ -153,14 +161,14 @@ class Holder:
     def stop(self) -> int:
         """SIGTERM, then its exit code."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def close(self) -> None:
         """Free the pipes; whatever runs is ended."""
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(30)
+                self.process.wait(60)
         if self.process.poll() is None:
             self.kill_tree()
         for stream in (self.process.stdout, self.process.stderr):

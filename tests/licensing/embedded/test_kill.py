@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.licensing.embedded.processes import Holder, processes_of, wait_for
+from tests.licensing.embedded.processes import Holder, processes_of, wait_for, wait_until_gone
 
 ROUNDS = int(os.environ.get("KEYWRIGHT_KILL_ROUNDS", "4"))
 # A first start takes about a second, of which initdb is most.
@@ -49,7 +49,7 @@ def test_at_random_instants_first_initdb_included(
         kill(holder)
         acknowledged |= set(holder.collect())
 
-        wait_for(lambda folder=data: processes_of(folder) == [])
+        wait_until_gone(data)
         assert acknowledged <= stored_rows(data, hold), f"killed after {delay:.3f} s"
         assert processes_of(data) == []
 

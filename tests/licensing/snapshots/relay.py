@@ -42,8 +42,12 @@ class Relay:
             except OSError:
                 return
             server = socket.socket(socket.AF_UNIX)
-            server.connect(self._target)
             self._sockets += [client, server]
+            try:
+                server.connect(self._target)
+            except OSError:  # there is nobody at this moment
+                client.close()
+                continue
             threading.Thread(target=self._relay, args=(client, server, False), daemon=True).start()
             threading.Thread(target=self._relay, args=(server, client, self._pretends), daemon=True).start()
 
