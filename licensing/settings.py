@@ -197,7 +197,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "licensing" / "portal" / "templates"],
+        "DIRS": [BASE_DIR / app / "portal" / "templates" for app in ("licensing", "registry", "build_farm")],
         "APP_DIRS": True,
         "OPTIONS": {
             "builtins": ["django.templatetags.i18n", "accounts.portal.tags"],

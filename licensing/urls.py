@@ -7,11 +7,15 @@ from django.urls import path, re_path
 from accounts.api import urls as accounts_urls
 from accounts.portal import urls as accounts_pages
 from build_farm.api import urls as build_farm_urls
+from build_farm.portal import operator_urls as build_farm_operator_pages
+from build_farm.portal import urls as build_farm_pages
 from licensing.api import discovery, health, metrics, plugins, schema
 from licensing.api import urls as licensing_urls
 from licensing.core.api.routes import route
 from licensing.portal import urls as licensing_pages
 from registry.api import urls as registry_urls
+from registry.portal import operator_urls as registry_operator_pages
+from registry.portal import urls as registry_pages
 
 handler400 = "accounts.portal.handlers.bad_request"
 handler403 = "accounts.portal.handlers.permission_denied"
@@ -41,6 +45,10 @@ urlpatterns = [
     *accounts_pages.urlpatterns,
     *licensing_pages.urlpatterns,
     path("admin/", admin.site.urls),
+    *registry_pages.urlpatterns,
+    *build_farm_pages.urlpatterns,
+    *registry_operator_pages.urlpatterns,
+    *build_farm_operator_pages.urlpatterns,
 ]
 
 if settings.ROLE != "web":

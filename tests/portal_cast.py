@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 from django.test import Client
 
-from accounts.models import Customer, Membership, Role, User
+from accounts.models import ApiKey, Customer, Membership, Role, User
 from accounts.services.api_keys import issue_api_key
 from accounts.services.invitations import invitation_token, invite_member
 from licensing.core import audit
@@ -18,6 +18,7 @@ from licensing.core.actor import system
 from licensing.models import Installation, Plugin, UsageDay
 from licensing.services.quarantines import quarantine
 from tests import cast as api_cast
+from tests.portal_releases import load_shop
 
 ACTOR = system("tests")
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
@@ -36,6 +37,8 @@ class PortalCast:
     superuser: User
     names: dict[str, str] = field(default_factory=dict)
     """A value for each part of a URL."""
+    others: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    """Further looks of pages that have several: (name, parts of the URL that differ)."""
 
     def client(self, person: User | None) -> Client:
         """A browser; signed in, unless `person` is None."""
@@ -62,6 +65,9 @@ def load_portal_cast() -> PortalCast:
     found = PortalCast(acme, globex, people, outsider, operator, superuser)
     found.names = {"customer_id": acme.pk, **_things(acme, now)}
     found.names["number"] = str(people["viewer"].pk)
+    shop = load_shop(acme, ApiKey.objects.get(pk=found.names["key_id"]), now)
+    found.names |= shop.names
+    found.others += shop.others
     return found
 
 
@@ -91,8 +97,6 @@ def furnish(cast: PortalCast) -> None:
     cast.acme.name = "Acme Corp"
     cast.acme.save()
     Installation.objects.filter(pk=cast.names["installation_id"]).update(hostname="build-01.berlin")
-    from accounts.models import ApiKey
-
     ApiKey.objects.filter(pk=cast.names["key_id"]).update(name="CI")
     issue_api_key(customer=cast.acme, name="Berlin office", actor=ACTOR)
     issue_api_key(customer=cast.acme, name="Laptops of the developers", mode="test", actor=ACTOR)

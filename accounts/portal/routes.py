@@ -15,6 +15,7 @@ _TYPES: Final = {
     "pk": r"[0-9]{1,18}",
     "uidb36": r"[0-9A-Za-z]{1,13}",
     "plugin": r"[a-z0-9][a-z0-9._-]{0,63}",
+    "version": r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}",
 }
 _DEFAULT: Final = r"[A-Za-z0-9_-]{1,64}"
 _PART: Final = re.compile(r"<(\w+)>")

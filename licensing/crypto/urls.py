@@ -18,7 +18,7 @@ from licensing.crypto import base64url
 from licensing.crypto.derivation import derive_key
 from licensing.crypto.sealing import parse_versioned_keys
 
-CredentialKind = Literal["api_key", "plugin_token", "registry_token"]
+CredentialKind = Literal["api_key", "plugin_token", "registry_token", "person"]
 MAX_CHARS = 2048
 _LABEL = b"keywright/download-url/v1"
 _VERSION_BYTES = 2

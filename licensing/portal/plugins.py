@@ -9,7 +9,7 @@ from django.shortcuts import render
 from accounts.portal.access import CustomerRequest, customer_page
 from licensing.core.errors import NotFound
 from licensing.models import Plugin
-from licensing.portal import reads
+from licensing.portal import plugin_sections, reads
 from licensing.rules.pipeline import visible_plugin
 from licensing.services.explain import ExplanationShown, explain
 from licensing.services.state import State, decide
@@ -56,6 +56,7 @@ def plugin(request: CustomerRequest, plugin: str) -> HttpResponse:
         "first": explained[0],
         "features": [each.feature for each in explained if each.feature],
         "version": version,
+        "sections": plugin_sections.sections(request, plugin),
         "ask": f'curl -sS "{settings.PUBLIC_URL}/api/account/explain?plugin={plugin}" '
         '-H "Authorization: Bearer $KEYWRIGHT_API_KEY"',
     }

@@ -22,7 +22,7 @@ from registry.models import Artifact, DownloadGrant, Release, RequestedBuild
 from registry.services.policies import effective_policy, refuses_unsigned, violation
 from registry.services.registry_tokens import take_download
 from registry.services.requested_builds import request_build
-from registry.services.visitors import REGISTRY_TOKEN, Visitor
+from registry.services.visitors import REGISTRY_TOKEN, Visitor, judge_customer
 from registry.url_keys import url_keys
 
 
@@ -74,6 +74,14 @@ def ask_download(*, visitor: Visitor, plugin: str, version: str, target: str) ->
         unsigned = AllowlistViolation("The policy does not allow unsigned plugins.")
         return _refused(visitor, plugin, version, unsigned.code, unsigned)
     return _hand_out(visitor, artifact)
+
+
+def ask_download_as_person(*, visitor: Visitor, plugin: str, version: str, target: str) -> Handed | Waiting | Refused:
+    """The same for one of the customer's people, who come with no credential that was judged before."""
+    verdict = judge_customer(visitor)
+    if not verdict.valid:
+        return _refused(visitor, plugin, version, verdict.code, VerdictRefused(verdict))
+    return ask_download(visitor=visitor, plugin=plugin, version=version, target=target)
 
 
 def _build(visitor: Visitor, release: Release, target: str) -> Waiting | Refused:

@@ -1,7 +1,7 @@
-"""Who asks the registry: an API key, a plugin token or a registry token, judged by the same rules as everywhere.
+"""Who asks the registry: an API key, a plugin token, a registry token or, from the portal, a person.
 
-A `Visitor` is a credential that was found good, with the state it was judged by; what it may see and fetch are the
-rules of `licensing.rules` again. Nothing here decides by itself.
+All are judged by the same rules as everywhere. A `Visitor` is a credential that was found good, with the state it was
+judged by; what it may see and fetch are the rules of `licensing.rules` again. Nothing here decides by itself.
 """
 
 from dataclasses import dataclass, field
@@ -11,11 +11,14 @@ import msgspec
 from django.conf import settings
 
 from accounts.keyrings import peppers
+from accounts.models import Membership
+from accounts.permissions import is_allowed
 from accounts.services.key_material import known_prefixes
 from licensing.api.authentication import VerdictRefused
 from licensing.core.actor import Actor
 from licensing.core.errors import PermissionMissing
 from licensing.crypto import base64url, keys
+from licensing.core.source import in_networks
 from licensing.crypto.strict_json import parse_object
 from licensing.crypto.urls import CredentialKind, DownloadClaims, TokenBinding
 from licensing.rules import codes
@@ -51,6 +54,8 @@ API_KEY: Final = "api_key"
 PLUGIN_TOKEN: Final = "plugin_token"  # noqa: S105  a kind, not a credential
 REGISTRY_TOKEN: Final = "registry_token"  # noqa: S105
 
+PERSON: Final = "person"
+PERSON_ACTION: Final = "downloads.write"
 
 class FeatureMissing(PermissionMissing):
     """The customer's subscription does not include a registry of its own."""
@@ -140,6 +145,23 @@ def identify(*, caller: Caller, sent: SentRequest, scope: str, state: State, now
 
 
 def revisit(*, claims: DownloadClaims, actor: Actor, state: State, now: float) -> Visitor | Verdict:
+def person_visitor(*, customer_id: str, actor: Actor, state: State, now: float) -> Visitor | None:
+    """One of the customer's people, who the portal has let in; None where there is no such customer.
+
+    Not judged yet: `judge_customer` says whether the customer may have anything now.
+    """
+    customer = state.customer(customer_id)
+    if customer is None:
+        return None
+    credential = Credential(PERSON, actor.id)
+    return Visitor(catalogue=state.catalogue(), customer=customer, credential=credential, actor=actor, now=now)
+
+
+def judge_customer(visitor: Visitor) -> Verdict:
+    """Whether the visitor's customer may have anything at this moment."""
+    return first_answer(CUSTOMER_RULES, visitor._facts(""))
+
+
     """Hold the credential that a download URL was handed out for against the state of this moment."""
     customer = state.customer(claims.customer_id)
     if customer is None:
@@ -152,6 +174,8 @@ def revisit(*, claims: DownloadClaims, actor: Actor, state: State, now: float) -
         case "registry_token":
             return _revisit_registry_token(claims, actor, state, now)
     return deny(codes.TOKEN_INVALID)
+        case "person":
+            return _revisit_person(claims, actor, state, now)
 
 
 def _by_api_key(caller: Caller, scope: str, state: State, now: float) -> Visitor:
@@ -279,13 +303,15 @@ def _by_registry_token(caller: Caller, state: State, now: float) -> Visitor:
         digests = peppers().digests(keys.fingerprint(parsed.text))
         row = RegistryToken.objects.filter(digest__in=digests).first()
     if row is None:
+        if row is None:
+            require_peppers_of_stored_keys(RegistryToken)
         limits.note_bad_credential(caller.address)
         raise VerdictRefused(deny(codes.TOKEN_INVALID))
     actor = Actor(REGISTRY_TOKEN, row.id, caller.address, caller.request_id, display=row.name)
     visitor = _registry_token_visitor(row, actor, state, now)
     if isinstance(visitor, Verdict):
         raise VerdictRefused(visitor)
-    return _or_refuse(visitor, _judge_customer(visitor))
+    return _or_refuse(visitor, judge_customer(visitor))
 
 
 def _revisit_registry_token(claims: DownloadClaims, actor: Actor, state: State, now: float) -> Visitor | Verdict:
@@ -295,13 +321,32 @@ def _revisit_registry_token(claims: DownloadClaims, actor: Actor, state: State, 
     visitor = _registry_token_visitor(row, actor, state, now)
     if isinstance(visitor, Verdict):
         return visitor
-    verdict = _judge_customer(visitor)
+    verdict = judge_customer(visitor)
     if not verdict.valid:
         return verdict
     return visitor if visitor.has_feature(FEATURE) else deny(codes.SCOPE_MISSING)
 
 
 def _registry_token_visitor(row: RegistryToken, actor: Actor, state: State, now: float) -> Visitor | Verdict:
+def _revisit_person(claims: DownloadClaims, actor: Actor, state: State, now: float) -> Visitor | Verdict:
+    """They are still a member who may download, from where the organisation lets its people in.
+
+    A person's session is not looked at: a URL lives minutes, and is used where there are no sessions.
+    """
+    rows = Membership.objects.select_related("customer", "user").filter(customer=claims.customer_id)
+    member = rows.filter(user_id=int(claims.credential_id)).first() if claims.credential_id.isdecimal() else None
+    if member is None or not member.user.is_active or not is_allowed(member.role, PERSON_ACTION):
+        return deny(codes.SCOPE_MISSING)
+    networks = tuple(member.customer.portal_cidrs)
+    if networks and not in_networks(actor.source_address or "", networks):
+        return deny(codes.IP_NOT_ALLOWED)
+    visitor = person_visitor(customer_id=claims.customer_id, actor=actor, state=state, now=now)
+    if visitor is None:
+        return deny(codes.SCOPE_MISSING)
+    verdict = judge_customer(visitor)
+    return visitor if verdict.valid else verdict
+
+
     if row.revoked_at is not None:
         return deny(codes.TOKEN_REVOKED)
     if now >= row.expires_at.timestamp():
@@ -312,10 +357,6 @@ def _registry_token_visitor(row: RegistryToken, actor: Actor, state: State, now:
     plugins = frozenset(row.plugins) if row.plugins else None
     credential = Credential(REGISTRY_TOKEN, row.id, plugins=plugins, ends_at=row.expires_at.timestamp())
     return Visitor(catalogue=state.catalogue(), customer=customer, credential=credential, actor=actor, now=now)
-
-
-def _judge_customer(visitor: Visitor) -> Verdict:
-    return first_answer(CUSTOMER_RULES, visitor._facts(""))
 
 
 def _or_refuse(visitor: Visitor, verdict: Verdict) -> Visitor:

@@ -6,15 +6,18 @@ from typing import Any
 
 from django.urls import reverse
 
-PERSONAL_WITHOUT = {"mfa_deactivate_totp", "mfa_generate_recovery_codes", "mfa_view_recovery_codes"}
-"""Pages that answer with a redirect for somebody who has no second factor."""
 NOT_HTML = {
     "audit-export", "installations-export", "usage-export", "browser-reports", "theme", "end-sessions",
-    "operator-view-stop", "portal-home", "mfa_download_recovery_codes", "mfa_login_webauthn", "mfa_authenticate",
-    "mfa_remove_webauthn", "mfa_edit_webauthn", "mfa_reauthenticate_webauthn", "mfa_reauthenticate",
-    "account_reauthenticate", "account_set_password", "account_inactive", "account_reset_password_from_key",
+    "operator-view-stop", "mfa_download_recovery_codes", "mfa_login_webauthn",
 }  # fmt: skip
-"""Pages with no page of their own: files, redirects, and steps that only stand within a sign-in."""
+"""Files, redirects and answers to scripts: never a page."""
+IN_STEPS = {
+    "portal-home", "account_change_password", "account_reauthenticate", "account_reset_password_from_key",
+    "mfa_authenticate", "mfa_reauthenticate", "mfa_deactivate_totp", "mfa_generate_recovery_codes",
+    "mfa_view_recovery_codes", "mfa_add_webauthn", "mfa_edit_webauthn", "mfa_remove_webauthn",
+    "mfa_reauthenticate_webauthn",
+}  # fmt: skip
+"""Pages that only stand within a step, or show another page to whoever opens them without: see steps.py."""
 
 
 def visits(cast: Any) -> list[tuple[str, str, Any]]:
@@ -24,7 +27,7 @@ def visits(cast: Any) -> list[tuple[str, str, Any]]:
     found = []
     for entry in PAGES:
         name, access = str(entry.name), entry.callback.access
-        if name in NOT_HTML | PERSONAL_WITHOUT:
+        if name in NOT_HTML | IN_STEPS:
             continue
         parts = entry.pattern.regex.groupindex
         path = reverse(name, kwargs={part: cast.names[part] for part in parts})
@@ -32,4 +35,7 @@ def visits(cast: Any) -> list[tuple[str, str, Any]]:
             access.kind, cast.superuser
         )
         found.append((name, path, person))
+        for number, (_, other) in enumerate((each for each in cast.others if each[0] == name), start=2):
+            path = reverse(name, kwargs={part: (cast.names | other)[part] for part in parts})
+            found.append((f"{name}-{number}", path, person))
     return sorted(found, key=lambda visit: (str(visit[2]), visit[0]))
