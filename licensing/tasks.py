@@ -32,8 +32,9 @@ def purge_outbox() -> None:
 
 @shared_task(name="licensing.raise_key_alarm")
 def raise_key_alarm() -> None:
-    """Say so if the signed key set is late."""
+    """Say so if the signed key set is late, or certificates end soon."""
     key_alarm.raise_key_alarm(now=datetime.now(UTC))
+    key_alarm.raise_certificate_alarm(now=datetime.now(UTC))
 
 
 @shared_task(name="licensing.maintain_keys")

@@ -1,5 +1,7 @@
 """The signer whose keys are in the database, sealed under the `artifacts` key that `sign` alone holds."""
 
+from datetime import UTC, datetime
+
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -8,7 +10,7 @@ from build_farm.signing.interface import Signer, SignerUnavailable
 from licensing.crypto import signatures
 from licensing.crypto.authority import LeafPrivateKey, Purpose
 from licensing.models import Certificate
-from licensing.services.key_lifecycle import AUTHORITY, certificate_key
+from licensing.services.key_lifecycle import AUTHORITY, CertificateLapsed, certificate_key
 
 
 class LocalSigner:
@@ -45,9 +47,11 @@ class LocalSigner:
     def _key(self, purpose: Purpose) -> tuple[bytes, LeafPrivateKey]:
         if purpose not in self._keys:
             try:
-                row, private = certificate_key(purpose)
+                row, private = certificate_key(purpose, now=datetime.now(UTC))
             except Certificate.DoesNotExist as exc:
                 raise SignerUnavailable(f"there is no certificate of purpose {purpose.value}") from exc
+            except CertificateLapsed as exc:
+                raise SignerUnavailable(exc.detail) from exc
             self._keys[purpose] = (bytes(row.der), private)
         return self._keys[purpose]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from psycopg import sql
 
 APPEND_ONLY = frozenset({"audit_event"})
-SIGN_WRITES = frozenset({"signing_key", "certificate", "signed_key_set", "signed_policy"})
+SIGN_WRITES = frozenset({"signing_key", "certificate", "certificate_request", "signed_key_set", "signed_policy"})
 WEB_READS_ONLY = SIGN_WRITES | {"django_migrations"}
 SIGN_READS = frozenset({"plugin", "django_migrations", "django_content_type", "customer_policy", "source_archive"})
 # Rows that `web` has made: builds, key slots and whoever waits. `release`: its row is locked, which asks for UPDATE.

@@ -195,6 +195,31 @@ def verify_certificate(
     return certificate
 
 
+def verify_authority(certificate_der: bytes, *, at: datetime) -> x509.Certificate:
+    """Hold a certificate against what PluginAuthority's own is: named so, an authority for leaves, signed by itself.
+
+    Raises:
+        AuthorityError: with its reason.
+    """
+    certificate = load_certificate(certificate_der)
+    public_key = certificate.public_key()
+    if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(public_key.curve, ec.SECP256R1):
+        raise AuthorityError("key")
+    if certificate.subject != _name(AUTHORITY_NAME):
+        raise AuthorityError("issuer")
+    _require_issued_by(certificate, public_key)
+    constraints, usage = _extension(certificate, x509.BasicConstraints), _extension(certificate, x509.KeyUsage)
+    if constraints is None or not constraints.critical or not constraints.value.ca:
+        raise AuthorityError("is_authority")
+    if usage is None or not usage.value.key_cert_sign:
+        raise AuthorityError("purpose")
+    if at < certificate.not_valid_before_utc:
+        raise AuthorityError("not_yet_valid")
+    if at > certificate.not_valid_after_utc:
+        raise AuthorityError("expired")
+    return certificate
+
+
 def _require_issued_by(certificate: x509.Certificate, authority: ec.EllipticCurvePublicKey) -> None:
     expected = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority)
     if certificate.issuer != _name(AUTHORITY_NAME):

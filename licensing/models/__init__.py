@@ -14,7 +14,7 @@ from licensing.models.catalogue import (
 from licensing.models.entitlement import Entitlement
 from licensing.models.installation import Installation
 from licensing.models.quarantine import Generation, Quarantine
-from licensing.models.signing import Certificate, SignedKeySet, SigningKey
+from licensing.models.signing import Certificate, CertificateRequest, SignedKeySet, SigningKey
 from licensing.models.subscription import Subscription
 from licensing.models.usage import UsageBatch, UsageDay, UsageFlush
 
@@ -22,6 +22,7 @@ __all__ = [
     "PLUGIN_NAME_PATTERN",
     "BuildCredential",
     "Certificate",
+    "CertificateRequest",
     "Entitlement",
     "Feature",
     "Generation",

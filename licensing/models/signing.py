@@ -81,6 +81,30 @@ class Certificate(models.Model):
         return f"{self.purpose} until {self.not_after}"
 
 
+class CertificateRequest(models.Model):
+    """A key that waits for its certificate, where PluginAuthority's own key is on another machine."""
+
+    id = models.CharField(max_length=40, primary_key=True)
+    purpose = models.CharField(max_length=12)
+    der = models.BinaryField(help_text="PKCS #10.")
+    sealed_private_key = models.BinaryField(
+        editable=False, help_text="Sealed under `artifacts`; no bytes once the request is closed."
+    )
+    created_at = models.DateTimeField(db_default=Now())
+    closed_at = models.DateTimeField(null=True, help_text="When its certificate came, or another request took its place.")
+
+    class Meta:
+        db_table = "certificate_request"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["purpose"], condition=models.Q(closed_at__isnull=True), name="certificate_request_one_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.purpose} asked {self.created_at}"
+
+
 class SignedKeySet(models.Model):
     """Each signed key set that was ever published; the highest version is the one that is out."""
 

@@ -10,6 +10,7 @@ says so. Every function may be run twice, by two workers at once: all take the s
 from datetime import datetime, timedelta
 
 import structlog
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
 from django.db import connection, transaction
@@ -17,6 +18,7 @@ from django.db import connection, transaction
 from accounts.keyrings import ring
 from licensing.core import audit, outbox
 from licensing.core.actor import Actor
+from licensing.core.errors import ServiceUnavailable
 from licensing.core.ids import new_id
 from licensing.crypto import jwk, keyset
 from licensing.crypto.authority import (
@@ -44,15 +46,26 @@ CERTIFIED = tuple(Purpose)
 _LOCK = (0x6B77, 0x7367)  # advisory: one hand on the keys at a time
 
 
+class AuthorityOffline(ServiceUnavailable):
+    """A certificate is needed that only PluginAuthority's key, which is on another machine, can give."""
+
+
+class CertificateLapsed(ServiceUnavailable):
+    """A certificate of a purpose has lapsed: whatever its key signed now would be refused."""
+
+
 def bootstrap(*, actor: Actor, now: datetime) -> bool:
     """Make what a new deployment lacks: PluginAuthority, the key-set certificate, the first keys, the first set.
 
-    Returns whether there was no authority before, which makes this the deployment's first start.
+    Returns whether there was no key set before, which makes this the deployment's first start.
+
+    Raises:
+        AuthorityOffline: the authority's key is on another machine, and no key-set certificate has come from there.
     """
     with transaction.atomic():
-        _lock()
-        is_first = not Certificate.objects.filter(purpose=AUTHORITY, retired_at=None).exists()
-        if is_first:
+        lock_keys()
+        is_first = not SignedKeySet.objects.exists()
+        if not Certificate.objects.filter(purpose=AUTHORITY, retired_at=None).exists():
             _create_authority(actor, now)
         for certified in CERTIFIED:
             _ensure_certificate(certified, actor, now)
@@ -60,19 +73,22 @@ def bootstrap(*, actor: Actor, now: datetime) -> bool:
             if not SigningKey.objects.filter(purpose=purpose, state=SigningKey.State.ACTIVE).exists():
                 pending = _pending(purpose) or _create_key(purpose, actor, now)
                 _activate(pending, actor, now)
-        _publish_if_due(now)
+        publish_if_due(now)
     return is_first
 
 
 def maintain(*, actor: Actor, now: datetime) -> None:
     """Do whatever is due: renew, publish, activate, retire. Run every minute; a run that is missed is made up."""
     with transaction.atomic():
-        _lock()
+        lock_keys()
         for certified in CERTIFIED:
             _ensure_certificate(certified, actor, now)
         for purpose in SigningKey.Purpose.values:
             _advance(purpose, actor, now)
-        _publish_if_due(now)
+        try:
+            publish_if_due(now)
+        except (AuthorityOffline, CertificateLapsed) as exc:
+            log.error("key_set.not_signed", reason=exc.detail)
 
 
 def rotate(
@@ -85,9 +101,12 @@ def rotate(
 
     With `leaving`, only if the key of that `kid` is still the active one; else None. So an order that is delivered
     twice rotates once.
+
+    Raises:
+        AuthorityOffline, CertificateLapsed: the key set cannot be signed, so nothing was changed.
     """
     with transaction.atomic():
-        _lock()
+        lock_keys()
         if leaving is not None and not _is_active(leaving, purpose):
             return None
         key = _pending(purpose) or _create_key(purpose, actor, now)
@@ -96,7 +115,7 @@ def rotate(
                 purpose=purpose, state__in=[SigningKey.State.ACTIVE, SigningKey.State.RETIRING]
             ).update(state=SigningKey.State.RETIRED, retired_at=now, sealed_private_key=b"")
             _activate(key, actor, now)
-        _publish_if_due(now)
+        publish_if_due(now)
         _record(actor, "signing_key.rotated", key.kid, {"purpose": purpose, "emergency": emergency})
         outbox.emit("signing_key.rotated", payload={"kid": key.kid, "purpose": purpose, "emergency": emergency})
     return key
@@ -108,11 +127,21 @@ def is_key_set_late(now: datetime) -> bool:
     return newest is None or now > newest.issued_at + 2 * KEY_SET_AGE
 
 
+def is_authority_offline() -> bool:
+    """Whether PluginAuthority's private key is on another machine (`services.offline_authority`)."""
+    return Certificate.objects.filter(purpose=AUTHORITY, retired_at=None, sealed_private_key=None).exists()
+
+
 def load_authority() -> PluginAuthority:
-    """Unseal PluginAuthority. Needs the `artifacts` key, which the `sign` worker alone has."""
+    """Unseal PluginAuthority. Needs the `artifacts` key, which the `sign` worker alone has.
+
+    Raises:
+        AuthorityOffline: its key is on another machine.
+    """
     row = Certificate.objects.get(purpose=AUTHORITY, retired_at=None)
-    sealed = bytes(row.sealed_private_key or b"")
-    private = ring("artifacts").unseal(sealed, identity=certificate_identity(row.id))
+    if row.sealed_private_key is None:
+        raise AuthorityOffline("PluginAuthority's private key is kept on another machine.")
+    private = ring("artifacts").unseal(bytes(row.sealed_private_key), identity=certificate_identity(row.id))
     return PluginAuthority.load(bytes(row.der), private)
 
 
@@ -121,7 +150,8 @@ def certificate_identity(certificate_id: str) -> str:
     return f"certificate.private:{certificate_id}"
 
 
-def _lock() -> None:
+def lock_keys() -> None:
+    """Wait until nobody else has a hand on the keys; held to the end of the transaction."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", list(_LOCK))
 
@@ -189,14 +219,18 @@ def _is_published(key: SigningKey) -> bool:
     return newest is not None and key.kid in newest.kids
 
 
-def _publish_if_due(now: datetime) -> None:
-    """Sign the key set anew when a day has passed or the keys are others; versions only go up."""
+def publish_if_due(now: datetime, *, is_due: bool = False) -> None:
+    """Sign the key set anew when a day has passed, the keys are others or `is_due` says so; versions only go up.
+
+    Raises:
+        AuthorityOffline, CertificateLapsed: there is no certificate to sign it with.
+    """
     newest = SignedKeySet.objects.order_by("-version").first()
     keys = list(SigningKey.objects.exclude(state=SigningKey.State.RETIRED).order_by("created_at", "kid"))
     kids = [key.kid for key in keys]
-    if newest is not None and newest.kids == kids and now < newest.issued_at + KEY_SET_AGE:
+    if newest is not None and newest.kids == kids and now < newest.issued_at + KEY_SET_AGE and not is_due:
         return
-    certificate, private = _certificate_key(Purpose.KEYSET)
+    certificate, private = _key_set_certificate(now)
     issued_at = now.replace(microsecond=0)
     version = (newest.version if newest else 0) + 1
     jws = keyset.sign_key_set(
@@ -233,20 +267,28 @@ def _create_authority(actor: Actor, now: datetime) -> None:
     _record(actor, "certificate.created", row_id, {"purpose": AUTHORITY})
 
 
-def _ensure_certificate(purpose: Purpose, actor: Actor, now: datetime) -> Certificate:
-    """Return the current certificate of a purpose; make a new one while the old has thirty days to live."""
-    current = Certificate.objects.filter(purpose=purpose.value, retired_at=None).first()
-    if current is not None and now < current.not_after - CERTIFICATE_RENEWAL:
-        return current
-    if current is not None:
-        current.retired_at = now
-        current.save(update_fields=["retired_at"])
+def _ensure_certificate(purpose: Purpose, actor: Actor, now: datetime) -> None:
+    """See that a purpose has a certificate; make a new one while the old has thirty days to live.
+
+    Where the authority is on another machine an operator has to (`services.key_alarm` says so in time).
+    """
+    current = current_certificate(purpose)
+    if (current is not None and now < current.not_after - CERTIFICATE_RENEWAL) or is_authority_offline():
+        return
     private = generate_purpose_key(purpose)
     # Clocks differ: a certificate that is new here must not be of the future elsewhere.
     not_before = (now - CLOCK_MARGIN).replace(microsecond=0)
     certificate = load_authority().issue(
         purpose, private.public_key(), not_before=not_before, not_after=not_before + CERTIFICATE_LIFETIME
     )
+    install_certificate(purpose, certificate, private, actor=actor, now=now)
+
+
+def install_certificate(
+    purpose: Purpose, certificate: x509.Certificate, private: LeafPrivateKey, *, actor: Actor, now: datetime
+) -> Certificate:
+    """Make a certificate, which was verified, the current one of its purpose; the one before is retired."""
+    Certificate.objects.filter(purpose=purpose.value, retired_at=None).update(retired_at=now)
     row_id = new_id("crt")
     row = Certificate.objects.create(
         id=row_id,
@@ -260,18 +302,41 @@ def _ensure_certificate(purpose: Purpose, actor: Actor, now: datetime) -> Certif
     return row
 
 
-def certificate_key(purpose: Purpose) -> tuple[Certificate, LeafPrivateKey]:
-    """The current certificate of a purpose and its private key. Needs `artifacts`, which `sign` alone has."""
+def current_certificate(purpose: Purpose) -> Certificate | None:
+    """The certificate of a purpose that is in use, lapsed or not."""
+    return Certificate.objects.filter(purpose=purpose.value, retired_at=None).first()
+
+
+def certificate_key(purpose: Purpose, *, now: datetime | None = None) -> tuple[Certificate, LeafPrivateKey]:
+    """The current certificate of a purpose and its private key. Needs `artifacts`, which `sign` alone has.
+
+    Raises:
+        Certificate.DoesNotExist: there is none.
+        CertificateLapsed: with `now`, it is over by then.
+    """
     row = Certificate.objects.get(purpose=purpose.value, retired_at=None)
+    if now is not None and now > row.not_after:
+        raise CertificateLapsed(f"The {purpose.value} certificate has lapsed on {row.not_after:%Y-%m-%d}.")
     der = ring("artifacts").unseal(bytes(row.sealed_private_key or b""), identity=certificate_identity(row.id))
     return row, load_purpose_key(purpose, der)
 
 
-def _certificate_key(purpose: Purpose) -> tuple[Certificate, ec.EllipticCurvePrivateKey]:
-    row, private = certificate_key(purpose)
+def _certificate_key(
+    purpose: Purpose, *, now: datetime | None = None
+) -> tuple[Certificate, ec.EllipticCurvePrivateKey]:
+    row, private = certificate_key(purpose, now=now)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         raise TypeError("JSON texts are signed by an EC key")
     return row, private
+
+
+def _key_set_certificate(now: datetime) -> tuple[Certificate, ec.EllipticCurvePrivateKey]:
+    try:
+        return _certificate_key(Purpose.KEYSET, now=now)
+    except Certificate.DoesNotExist:
+        raise AuthorityOffline(
+            "There is no key-set certificate yet: request and import one (docs/operations.md, PluginAuthority offline)."
+        ) from None
 
 
 def _record(actor: Actor, action: str, subject_id: str, detail: dict[str, object]) -> None:

@@ -23,10 +23,10 @@ def sign_due_artifacts(*, store: ArtifactStore, actor: Actor, now: datetime, lim
     due = Artifact.objects.filter(
         kind=Artifact.Kind.PREBUILT, signature=None, superseded_at=None, release__state=Release.State.DRAFT
     ).select_related("file", "release")
-    return sum(_sign(artifact, store, actor) for artifact in list(due.order_by("created_at")[:limit]))
+    return sum(_sign(artifact, store, actor, now) for artifact in list(due.order_by("created_at")[:limit]))
 
 
-def _sign(artifact: Artifact, store: ArtifactStore, actor: Actor) -> bool:
+def _sign(artifact: Artifact, store: ArtifactStore, actor: Actor, now: datetime) -> bool:
     try:
         digest = store.digest_of(as_stored(artifact.file))
     except FileDamaged as exc:
@@ -35,7 +35,7 @@ def _sign(artifact: Artifact, store: ArtifactStore, actor: Actor) -> bool:
         # Not published, so nobody is harmed: it stays unsigned, and can never be published as it is.
         log.error("artifact.not_signed", artifact_id=artifact.id, found=digest)
         return False
-    certificate, private = certificate_key(Purpose.BINARY)
+    certificate, private = certificate_key(Purpose.BINARY, now=now)
     if not isinstance(private, rsa.RSAPrivateKey):
         raise TypeError("files are signed by an RSA key")
     signature = sign_binary(private, bytes.fromhex(digest))

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from licensing.core.actor import system
-from licensing.services.key_lifecycle import bootstrap
+from licensing.services.key_lifecycle import AuthorityOffline, bootstrap
 from licensing.services.proofs import remember_from_the_start
 
 
@@ -17,7 +17,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Bootstrap; safe to run again."""
-        is_first = bootstrap(actor=system("bootstrap"), now=datetime.now(UTC))
+        try:
+            is_first = bootstrap(actor=system("bootstrap"), now=datetime.now(UTC))
+        except AuthorityOffline as exc:
+            raise CommandError(exc.detail) from exc
         if is_first:
             remember_from_the_start()
         self.stdout.write("Signing keys are in place.")
