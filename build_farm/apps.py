@@ -12,5 +12,6 @@ class BuildFarmConfig(AppConfig):
 
         outbox.subscribe("build.requested", subscribers.on_build_requested)
         outbox.subscribe("build.published", subscribers.on_build_published)
+        outbox.subscribe("key.issued", subscribers.on_keys_changed)
         outbox.subscribe("key.rotated", subscribers.on_keys_changed)
         outbox.subscribe("key.revoked", subscribers.on_keys_changed)

@@ -40,7 +40,7 @@ def on_build_requested(event: OutboxEvent) -> None:
 
 
 def on_keys_changed(event: OutboxEvent) -> None:
-    """A key was rotated or revoked: the builds' secret is sealed for those that are left."""
+    """A key was issued, rotated or revoked: the builds' secret is sealed for those that there are now."""
     refresh_customer_slots(customer_id=event.customer_id, now=datetime.now(UTC))
 
 

@@ -68,6 +68,7 @@ def issue_api_key(
         except IntegrityError as exc:
             raise Conflict("This key exists already.", field="key") from exc
         _record(row, "api_key.created", actor, {"name": row.name, "mode": row.mode, "scopes": row.scopes})
+        outbox.emit("key.issued", customer_id=row.customer_id, payload={"api_key_id": row.id, "mode": row.mode})
     return IssuedKey(row, key)
 
 

@@ -98,6 +98,29 @@ def test_builds_that_a_newer_one_has_replaced_keep_up_too(farm: Farm) -> None:
     assert len(opened(KeySlotFile.objects.get(pk=old.pk).jws)["slots"]) == 1
 
 
+def test_a_new_key_has_its_slot_before_anybody_asks(farm: Farm) -> None:
+    from accounts.services.api_keys import issue_api_key
+    from build_farm.models import KeySlotFile
+    from licensing.core import outbox
+    from licensing.core.models import OutboxEvent
+    from licensing.services.proofs import build_secret
+    from tests.licensing.cast import ACTOR
+
+    build, theirs = farm.publish(farm.ask()), farm.publish(farm.ask(farm.cast.globex.customer))
+    outbox.dispatch_pending(now=now())
+    assert sign_slots() == 2
+    issued = issue_api_key(customer=farm.customer, name="second", actor=ACTOR)
+    event = OutboxEvent.objects.get(name="key.issued", payload__api_key_id=issued.api_key.pk)
+    assert event.customer_id == "cust_123"
+    assert issued.key not in str(event.payload)
+    outbox.dispatch_pending(now=now())
+    assert sign_slots() == 1, "that customer's, and nobody else's"
+    file = KeySlotFile.objects.get(pk=build.pk)
+    assert (file.version, KeySlotFile.objects.get(pk=theirs.pk).version) == (2, 1)
+    build_secret.cache_clear()
+    assert secret_for(issued.key, opened(file.jws), build) == build_secret(build.pk)
+
+
 def test_slots_that_change_while_they_are_signed_are_signed_again(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     from build_farm.models import KeySlotFile
     from build_farm.services import key_slots
