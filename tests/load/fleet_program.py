@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,11 @@ def build(folder: Path) -> Path:
     """Compile the program into a folder; nothing is fetched, since it uses the standard library alone."""
     program = folder / "fleet"
     environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
-    environment |= {"GOWORK": "off", "GOENV": "off", "GOCACHE": str(_cache(folder))}
+    environment |= {"GOWORK": "off", "GOENV": "off"}
     subprocess.run(
         [go_program(), "build", "-trimpath", "-o", str(program), "."], cwd=SOURCE, env=environment, check=True
     )
     return program
-
-
-@lru_cache
-def _cache(folder: Path) -> Path:
-    return Path(os.environ.get("GOCACHE") or folder / "go-cache")
 
 
 @dataclass(frozen=True)

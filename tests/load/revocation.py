@@ -125,6 +125,7 @@ class Report:
     late: list[tuple[str, float]]
     answers: int
     unavailable: int
+    limited: int  # refused for asking too often, which says nothing of the change: has to be 0
 
     @property
     def median(self) -> float:
@@ -231,4 +232,5 @@ def _report(watch: Watch, committed: list[Committed]) -> Report:
                 raise AssertionError(f"nobody was asked after the change: {change.kind}")
     every = [sample for samples in watch.samples.values() for sample in samples]
     unavailable = sum(sample.status == 503 for sample in every)
-    return Report(dict(obeyed), late, len(every), unavailable)
+    limited = sum(sample.status == 429 for sample in every)
+    return Report(dict(obeyed), late, len(every), unavailable, limited)

@@ -40,9 +40,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _connect_patiently(self, conn_params: dict[str, Any], seconds: float) -> PatientConnection:
         self.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
-            waiting.begin()
+            allowed = waiting.begin(seconds)
             outage.require_hope(seconds)
-            return PatientConnection.connect(**{**conn_params, "autocommit": True})
+            # Connecting again is all that a short wait costs; libpq takes no less than two seconds.
+            params = conn_params if allowed == seconds else {**conn_params, "connect_timeout": 2}
+            return PatientConnection.connect(**{**params, "autocommit": True})
         except DatabaseAway:
             raise
         except psycopg.OperationalError:

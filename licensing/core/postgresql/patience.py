@@ -24,6 +24,8 @@ PAUSE_SECONDS = 1.0
 MARGIN_SECONDS = 0.5
 # A wait that is longer says that something is wrong.
 SLOW_SECONDS = 1.0
+# How long the thread waits that would otherwise be free: it does not know yet whether something is wrong.
+MOMENT_SECONDS = 1.0
 _INTERVAL_SECONDS = 0.1
 
 
@@ -86,25 +88,28 @@ outage = Outage()
 
 
 class Waiting:
-    """Who waits for the database at this moment. At most `limit` threads may, once the first of them has long."""
+    """Who waits for the database at this moment. More than `limit` threads do only for a moment."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
         self._since: dict[int, float] = {}
 
-    def begin(self) -> None:
-        """Join in.
+    def begin(self, patience_seconds: float) -> float:
+        """Join in; return how long this thread may wait: as patient as it is, or a moment where it is one too many.
 
         Raises:
             DatabaseAway: as many wait as may, and it does not look as if they would be answered soon.
         """
         since = self._since
-        if self.limit is not None and len(since) >= self.limit:
-            # Others come and go meanwhile; a copy of the values is made in one step.
-            oldest = min(list(since.values()), default=None)
-            if oldest is not None and time.monotonic() - oldest > SLOW_SECONDS:
-                raise DatabaseAway("too many threads wait for the database")
-        since[threading.get_ident()] = time.monotonic()
+        # Join first, then count: of threads that come at once, none may overlook the others.
+        since[threading.get_ident()] = now = time.monotonic()
+        if self.limit is None or len(since) <= self.limit:
+            return patience_seconds
+        # Others come and go meanwhile; a copy of the values is made in one step.
+        if now - min(list(since.values())) > SLOW_SECONDS:
+            self.end()
+            raise DatabaseAway("too many threads wait for the database")
+        return min(patience_seconds, MOMENT_SECONDS)
 
     def end(self) -> None:
         """Leave."""
@@ -128,19 +133,21 @@ class PatientConnection(psycopg.Connection[Any]):
                 connection; or this server is no primary any more, and another one is.
         """
         patience = self.patience_seconds if timeout is None else timeout
+        allowed = patience
         try:
-            waiting.begin()
+            allowed = waiting.begin(patience)
             # Whoever connected had hope then, perhaps in another thread: what a new connection answers is the news.
             if self._has_answered:
                 outage.require_hope(patience)
-            result = super().wait(gen, interval, patience)
+            result = super().wait(gen, interval, allowed)
         except DatabaseAway:
             self.pgconn.finish()
             raise
         except errors._WaitTimeout:
             # An answer may still come: nobody may take it for the next statement's.
             self.pgconn.finish()
-            outage.failed()
+            if allowed == patience:
+                outage.failed()
             raise DatabaseAway("the database did not answer in time") from None
         except errors.ReadOnlySqlTransaction as exc:
             # It was the primary when we connected. The next connection looks for the one that is.

@@ -15,7 +15,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from licensing.core.errors import ServiceUnavailable
 from licensing.core.postgresql import base, patience
 from licensing.core.postgresql.base import DatabaseWrapper
-from licensing.core.postgresql.patience import PAUSE_SECONDS, DatabaseAway, Outage, PatientConnection, Waiting
+from licensing.core.postgresql.patience import (
+    MOMENT_SECONDS,
+    PAUSE_SECONDS,
+    DatabaseAway,
+    Outage,
+    PatientConnection,
+    Waiting,
+)
 from licensing.core.problems import as_domain_error
 from licensing.settings import database_from_url
 from tests.licensing.snapshots.relay import Relay
@@ -194,24 +201,51 @@ def test_the_address_may_ask_for_something_else() -> None:
     assert entry["OPTIONS"]["target_session_attrs"] == "primary"
 
 
-def test_one_thread_is_left_while_the_database_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "SLOW_SECONDS", 0.0)
+@pytest.fixture
+def two_waiting() -> Iterator[Waiting]:
+    """As many threads wait as may."""
     waiting = Waiting(limit=2)
     arrived, leave = threading.Barrier(3), threading.Event()
 
     def wait() -> None:
-        waiting.begin()
+        assert waiting.begin(60) == 60
         arrived.wait(30)
-        leave.wait(30)
+        leave.wait(60)
         waiting.end()
 
     with ThreadPoolExecutor() as threads:
         asking = [threads.submit(wait) for _ in range(2)]
         arrived.wait(30)
-        time.sleep(0.001)
-        with pytest.raises(DatabaseAway):
-            waiting.begin()
+        yield waiting
         leave.set()
         for each in asking:
             each.result()
-    waiting.begin()
+    assert waiting.begin(60) == 60
+
+
+def test_the_last_free_thread_waits_a_moment_at_most(two_waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows yet whether something is wrong, and `/livez` is to be answered."""
+    monkeypatch.setattr(patience, "SLOW_SECONDS", 1000.0)
+    assert two_waiting.begin(60) == MOMENT_SECONDS
+    two_waiting.end()
+
+
+def test_the_last_free_thread_does_not_wait_once_others_have_long(
+    two_waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SLOW_SECONDS", -1.0)
+    with pytest.raises(DatabaseAway):
+        two_waiting.begin(60)
+
+
+def test_a_thread_that_waited_a_moment_takes_nobody_for_dead(
+    connect: Connect, relay: Relay, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = connect(through(relay))
+    monkeypatch.setattr(patience, "waiting", Waiting(limit=0))
+    monkeypatch.setattr(patience, "SLOW_SECONDS", 1000.0)
+    relay.is_silent = True
+    with pytest.raises(DatabaseAway):
+        connection.execute("SELECT 1")
+    assert connection.closed
+    assert outage.failures == 0
