@@ -1,7 +1,7 @@
 """Reads that decisions rest on: each snapshot is one statement, so that it is one consistent state.
 
 The statements build JSON arrays in the order of the fields of `licensing.rules.snapshot`; msgspec decodes them into
-those structures without a step between.
+those structures without a step between. A customer's is kept as it was written, and decoded for each decision.
 """
 
 from typing import Final
@@ -78,10 +78,21 @@ _catalogue_decoder = msgspec.json.Decoder(Catalogue)
 
 def load_customer(customer_id: str) -> CustomerSnapshot | None:
     """Read one customer's snapshot from the database; None if there is no such customer."""
+    packed = read_customer(customer_id)
+    return None if packed is None else open_customer(packed)
+
+
+def read_customer(customer_id: str) -> bytes | None:
+    """Read one customer's snapshot as it is kept in memory: written out it takes a fifth of the room."""
     with connection.cursor() as cursor:
         cursor.execute(_CUSTOMER_SQL, [customer_id])
         row = cursor.fetchone()
-    return _customer_decoder.decode(row[0]) if row else None
+    return row[0].encode() if row else None
+
+
+def open_customer(packed: bytes) -> CustomerSnapshot:
+    """Read what `read_customer` gave; takes a few microseconds."""
+    return _customer_decoder.decode(packed)
 
 
 def load_catalogue() -> Catalogue:
