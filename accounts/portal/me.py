@@ -105,8 +105,9 @@ def theme(request: HttpRequest) -> HttpResponse:
 def reset_from_key(request: HttpRequest, uidb36: str, key: str) -> HttpResponseBase:
     """Set a new password by the link of a mail."""
     response: HttpResponseBase = password_reset_from_key(request, uidb36=uidb36, key=key)
-    # The address holds the key until it is used: no page that is linked from here may be told of it.
-    response.headers["Referrer-Policy"] = "no-referrer"
+    # The address holds the key until it is used: nothing that is linked from here may be told of it. Without any
+    # referrer at all browsers would send `Origin: null` with the form, which is no way past CSRF.
+    response.headers["Referrer-Policy"] = "strict-origin"
     return response
 
 
