@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
@@ -20,6 +21,7 @@ _EXPLANATIONS = {
     Stop.CPU: "the compiler used more CPU time than is allowed and was stopped",
     Stop.MEMORY: "the compiler used more memory than is allowed and was stopped",
     Stop.PROCESSES: "the compiler started more processes than are allowed and was stopped",
+    Stop.CALLED_OFF: "the build was called off, and the compiler was stopped",
 }
 
 
@@ -37,7 +39,8 @@ class CompileFailed(Exception):
 class CompileRequest:
     """Everything that shapes the bytes of one binary, plus where to run and where to put it.
 
-    `destination` is a path that does not exist yet. `target` is `os/arch` and equals `constants.target`.
+    `destination` is a path that does not exist yet. `target` is `os/arch` and equals `constants.target`. The compiler
+    is killed once `called_off` is set.
     """
 
     tree: SourceTree
@@ -48,6 +51,7 @@ class CompileRequest:
     kit_digest: str
     destination: Path
     settings: SandboxSettings = field(default_factory=SandboxSettings)
+    called_off: threading.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def compile_plugin(request: CompileRequest) -> CompiledBinary:
             redact=request.constants.secrets(),
             settings=request.settings,
         )
-        result = run_sandboxed(spec, build_command(request.tree))
+        result = run_sandboxed(spec, build_command(request.tree), called_off=request.called_off)
         raise_if_failed(result, request.tree)
         if not os.fstat(descriptor).st_size:
             raise CompileFailed("the compiler wrote no binary", log=result.log, result=result)

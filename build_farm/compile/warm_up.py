@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from time import time
@@ -30,6 +31,7 @@ class WarmUp:
     toolchain: GoToolchain
     slot: BuildSlot
     settings: SandboxSettings = field(default_factory=SandboxSettings)
+    called_off: threading.Event | None = None
 
     def warm_base(self, target: str, *, workplace: Path) -> SandboxResult | None:
         """Compile the standard library and the kit for `target`; None if that layer is there already.
@@ -84,7 +86,7 @@ class WarmUp:
                 redact=(),
                 settings=self.settings,
             )
-            result = run_sandboxed(spec, build_command(tree))
+            result = run_sandboxed(spec, build_command(tree), called_off=self.called_off)
             raise_if_failed(result, tree)
             self.cache.adopt(written / "upper", key)
         finally:

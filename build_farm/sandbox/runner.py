@@ -5,6 +5,7 @@ import os
 import selectors
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -27,10 +28,13 @@ _DEATH_SECONDS = 20.0
 _STATUS_BYTES = 64 * 1024
 
 
-def run_sandboxed(spec: SandboxSpec, argv: tuple[str, ...]) -> SandboxResult:
+def run_sandboxed(
+    spec: SandboxSpec, argv: tuple[str, ...], *, called_off: threading.Event | None = None
+) -> SandboxResult:
     """Run `argv` (absolute path inside the sandbox first) under `spec` and wait for its end.
 
-    A command that fails, or is stopped at a bound, is a result. No process of it is alive on return.
+    A command that fails, is stopped at a bound, or is killed because `called_off` was set, is a result. No process of
+    it is alive on return.
 
     Raises:
         SandboxUnavailable: the confinement could not be had; the command did not run.
@@ -50,7 +54,7 @@ def run_sandboxed(spec: SandboxSpec, argv: tuple[str, ...]) -> SandboxResult:
         orders = stack.enter_context(_in_memory(_orders(spec, command, cgroup)))
         process = _start(orders, descriptors)
         os.close(status_write)
-        run = _Run(spec=spec, process=process, status_descriptor=status_read, cgroup=cgroup)
+        run = _Run(spec=spec, process=process, status_descriptor=status_read, cgroup=cgroup, called_off=called_off)
         try:
             run.watch()
         finally:
@@ -141,6 +145,7 @@ class _Run:
     process: subprocess.Popen[bytes]
     status_descriptor: int
     cgroup: Cgroup | None
+    called_off: threading.Event | None
     started: float = field(default_factory=monotonic)
     stop: Stop = Stop.EXITED
     is_drained: bool = False
@@ -203,6 +208,7 @@ class _Run:
             cpu_seconds=max(self.peak.cpu_seconds, usage.cpu_seconds),
         )
         bounds = (
+            (Stop.CALLED_OFF, self.called_off is not None and self.called_off.is_set()),
             (Stop.WALL_CLOCK, monotonic() - self.started >= limits.wall_seconds),
             (Stop.CPU, usage.cpu_seconds >= limits.cpu_seconds),
             (Stop.MEMORY, usage.memory_bytes > limits.memory_bytes),

@@ -24,6 +24,7 @@ class Stop(StrEnum):
     CPU = "cpu"
     MEMORY = "memory"
     PROCESSES = "processes"
+    CALLED_OFF = "called_off"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from registry.storage.interface import CHUNK_BYTES
 log = structlog.get_logger(__name__)
 
 _BEATS_IN_A_LEASE: Final = 4
+_LONGEST_PAUSE_SECONDS: Final = 2.0  # a build that is cancelled is stopped at the next beat
 _LARGEST_BINARY_BYTES: Final = 1024**3
 
 
@@ -38,24 +39,29 @@ def build_next(*, worker: str, workplace: Workplace, store: ArtifactStore) -> bo
             build = claim_build(worker=worker, now=datetime.now(UTC))
             if build is None:
                 return False
-            with heartbeat(build):
-                _build(build, slot, workplace, store)
+            with heartbeat(build) as is_lost:
+                _build(build, slot, workplace, store, is_lost)
     except SlotsBusy:
         return False
     return True
 
 
 @contextlib.contextmanager
-def heartbeat(build: Build) -> Iterator[None]:
-    """Keep the build's lease while the block runs, from a thread with a connection of its own."""
-    is_over, pause = threading.Event(), lease().total_seconds() / _BEATS_IN_A_LEASE
+def heartbeat(build: Build) -> Iterator[threading.Event]:
+    """Keep the build's lease while the block runs, from a thread with a connection of its own.
+
+    The block is given an event that is set once the build is no longer this worker's: cancelled, or taken away.
+    """
+    is_over, is_lost = threading.Event(), threading.Event()
+    pause = min(lease().total_seconds() / _BEATS_IN_A_LEASE, _LONGEST_PAUSE_SECONDS)
 
     def beat() -> None:
         try:
             while not is_over.wait(pause):
                 try:
                     if not extend_lease(build, now=datetime.now(UTC)):
-                        return  # cancelled, or taken away: what is made will find that out
+                        is_lost.set()
+                        return
                 except DatabaseError:
                     connection.close()  # the next beat connects anew
         finally:
@@ -64,18 +70,20 @@ def heartbeat(build: Build) -> Iterator[None]:
     thread = threading.Thread(target=beat, name=f"heartbeat-{build.pk}", daemon=True)
     thread.start()
     try:
-        yield
+        yield is_lost
     finally:
         is_over.set()
         thread.join()
 
 
-def _build(build: Build, slot: BuildSlot, workplace: Workplace, store: ArtifactStore) -> None:
+def _build(build: Build, slot: BuildSlot, workplace: Workplace, store: ArtifactStore, is_lost: threading.Event) -> None:
     now = datetime.now(UTC)
     try:
-        _compile_and_hand_on(build, slot, workplace, store)
+        _compile_and_hand_on(build, slot, workplace, store, is_lost)
     except CompileFailed as exc:
-        if exc.result.stop is Stop.WALL_CLOCK:
+        if exc.result.stop is Stop.CALLED_OFF:
+            log.info("build.called_off", build_id=build.pk, seconds=round(exc.result.wall_seconds, 1))
+        elif exc.result.stop is Stop.WALL_CLOCK:
             try_again_later(build, reason=f"{exc.summary}.", now=datetime.now(UTC))
         else:
             fail_build(build, failure=f"{exc.summary[:1].upper()}{exc.summary[1:]}.", log=exc.log, now=now)
@@ -103,11 +111,15 @@ def _words(exc: OSError | StoreUnavailable) -> str:
     return "the build machine could not read or write its files."
 
 
-def _compile_and_hand_on(build: Build, slot: BuildSlot, workplace: Workplace, store: ArtifactStore) -> None:
+def _compile_and_hand_on(
+    build: Build, slot: BuildSlot, workplace: Workplace, store: ArtifactStore, is_lost: threading.Event
+) -> None:
     scratch = workplace.scratch()
     try:
         began = datetime.now(UTC)
-        compiled = compile_build(build, slot=slot, workplace=workplace, store=store, scratch=scratch)
+        compiled = compile_build(
+            build, slot=slot, workplace=workplace, store=store, scratch=scratch, called_off=is_lost
+        )
         with compiled.path.open("rb") as binary:
             stored = store.put_stream(iter(lambda: binary.read(CHUNK_BYTES), b""), max_bytes=_LARGEST_BINARY_BYTES)
         finished = datetime.now(UTC)
@@ -136,7 +148,13 @@ def _compile_and_hand_on(build: Build, slot: BuildSlot, workplace: Workplace, st
 
 
 def compile_build(
-    build: Build, *, slot: BuildSlot, workplace: Workplace, store: ArtifactStore, scratch: Path
+    build: Build,
+    *,
+    slot: BuildSlot,
+    workplace: Workplace,
+    store: ArtifactStore,
+    scratch: Path,
+    called_off: threading.Event | None = None,
 ) -> CompiledBinary:
     """Compile a build from its release's source and its constants, warming the cache where it is cold.
 
@@ -158,6 +176,7 @@ def compile_build(
         toolchain=workplace.toolchain,
         slot=slot,
         settings=workplace.sandbox,
+        called_off=called_off,
     )
     warm_up.warm_base(build.target, workplace=scratch)
     warm_up.warm_release(tree, build.target)
@@ -171,5 +190,6 @@ def compile_build(
             kit_digest=workplace.kit.digest,
             destination=scratch / "plugin",
             settings=workplace.sandbox,
+            called_off=called_off,
         )
     )

@@ -74,7 +74,7 @@ def request_build(
 
 
 def cancel_build(*, build: Build, actor: Actor, now: datetime) -> Build:
-    """Stop a build. One that is being compiled is dropped when its compiler ends. Cancelling again changes nothing.
+    """Stop a build. The worker that compiles it kills the compiler at its next beat. Cancelling again changes nothing.
 
     Raises:
         BuildOver: it was published, has failed, or was superseded.

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,6 +150,7 @@ class Farm:
         *,
         limits: SandboxLimits | None = None,
         pool: SlotPool | None = None,
+        called_off: threading.Event | None = None,
         **changes: object,
     ) -> CompiledBinary:
         with (pool or self.pool).take() as slot:
@@ -162,6 +164,7 @@ class Farm:
                     kit_digest=self.kit.digest,
                     destination=self.fresh("binary"),
                     settings=SandboxSettings(limits=limits or SandboxLimits(wall_seconds=90)),
+                    called_off=called_off,
                 )
             )
 

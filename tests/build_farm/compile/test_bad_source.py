@@ -1,6 +1,7 @@
 """Source that is wrong or hostile: it fails with a log that a person understands, and the next build is fine."""
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,16 @@ def test_a_stuck_compiler_is_killed(farm: Any, good_tree: SourceTree) -> None:
         farm.compile(good_tree, limits=SandboxLimits(wall_seconds=0.15))
     assert failure.value.result.stop is Stop.WALL_CLOCK
     assert "took longer than is allowed" in failure.value.log
+
+
+@pytest.mark.usefixtures("next_build_is_fine")
+def test_a_compile_that_was_called_off_is_stopped(farm: Any, good_tree: SourceTree) -> None:
+    called_off = threading.Event()
+    called_off.set()
+    with pytest.raises(CompileFailed) as failure:
+        farm.compile(good_tree, called_off=called_off)
+    assert failure.value.result.stop is Stop.CALLED_OFF
+    assert "called off" in failure.value.log
 
 
 @pytest.mark.parametrize(
