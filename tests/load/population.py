@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from psycopg import Cursor
+    from django.db.backends.utils import CursorWrapper
 
 PLUGIN, VERSION = "fleet-logger", "2.1.0"
 FEATURES = ("console_logging", "api_logging", "batch_processing", "advanced_analytics", "history_days")
@@ -29,7 +29,11 @@ _COPY_ROWS = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Specification:
-    """How many of what; `plugins` are copies of the one plugin, for changes that concern one plugin only."""
+    """How many of what; `plugins` are copies of the one plugin, for changes that concern one plugin only.
+
+    The first `own_plugins` installations have a plugin each that no other has, the first `built` a build (all of them
+    with `has_builds`). Requests are written for the installations from number `begin` on, until before `end` (0: all).
+    """
 
     customers: int
     installations: int
@@ -37,7 +41,11 @@ class Specification:
     members_file: str
     host: str
     plugins: int = 1
+    own_plugins: int = 0
     has_builds: bool = False
+    built: int = 0
+    begin: int = 0
+    end: int = 0
     kinds: tuple[str, ...] = ("validate", "authenticate", "refresh")
 
     def write(self, path: Path) -> None:
@@ -59,6 +67,13 @@ class Member:
     build_id: str = ""
 
 
+def plugin_of(number: int, specification: Specification) -> int:
+    """Which plugin an installation is of: those that are somebody's own come after the shared ones."""
+    if number < specification.own_plugins:
+        return specification.plugins + number
+    return number % specification.plugins
+
+
 def plugin_name(number: int) -> str:
     """The name of one of the plugins."""
     return PLUGIN if number == 0 else f"{PLUGIN}-{number}"
@@ -72,7 +87,7 @@ def populate(specification: Specification) -> list[Member]:
     members = _members(specification)
     by_customer = {member.customer_id: member for member in members}
     with connection.cursor() as cursor:
-        _catalogue(cursor, specification.plugins)
+        _catalogue(cursor, specification.plugins + specification.own_plugins)
         ids = [f"load_{number:06d}" for number in range(specification.customers)]
         _copy(cursor, "customer", ("id", "name", "suspended_reason", "proof_required", "require_mfa", "portal_cidrs",
                                    "metadata", "updated_at"),
@@ -116,15 +131,15 @@ def _members(specification: Specification) -> list[Member]:
             key=keys.generate_key("km_live"),
             installation_id=new_id("inst"),
             fingerprint=f"fleet-{secrets.token_hex(8)}",
-            plugin=plugin_name(number % specification.plugins),
+            plugin=plugin_name(plugin_of(number, specification)),
             version=VERSION,
-            build_id=new_id("bld") if specification.has_builds else "",
+            build_id=new_id("bld") if specification.has_builds or number < specification.built else "",
         )
         for number in range(specification.installations)
     ]
 
 
-def _catalogue(cursor: Cursor[Any], plugins: int) -> None:
+def _catalogue(cursor: CursorWrapper, plugins: int) -> None:
     from licensing.models import Feature, Plugin, Tier, TierGrant
 
     Feature.objects.bulk_create(
@@ -143,7 +158,7 @@ def _catalogue(cursor: Cursor[Any], plugins: int) -> None:
     for number in range(plugins):
         plugin = Plugin.objects.create(name=plugin_name(number), required_tier_id="Free", accepts_unsigned=True)
         for code in FEATURES:
-            plugin.features.add(code)
+            plugin.features.add(Feature.objects.get(code=code))
 
 
 _KEY_COLUMNS = ("id", "customer_id", "name", "mode", "scopes", "cidrs", "created_by", "revoked_reason", "digest",
@@ -176,7 +191,7 @@ def _overrides(ids: list[str], now: datetime) -> Iterator[tuple[Any, ...]]:
             yield (new_id("ent"), customer_id, code, "override", value, "contract", now)
 
 
-def _copy(cursor: Cursor[Any], table: str, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
+def _copy(cursor: CursorWrapper, table: str, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
     with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
@@ -255,7 +270,7 @@ def write_requests(specification: Specification, members: list[Member]) -> None:
     now = time.time()
     needs_token = bool({"validate", "refresh"} & set(specification.kinds))
     with Path(specification.requests_file).open("wb") as file:
-        for member in members:
+        for member in members[specification.begin : specification.end or None]:
             token = token_for(member, now) if needs_token else ""
             for kind, request in requests_of(member, token, specification.host, specification.kinds):
                 write_request(file, kind, request)
