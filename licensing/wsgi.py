@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import resource
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 # A hundred thousand snapshots take tens of milliseconds to look through, and hold no cycles.
 _GC_THRESHOLDS = (10_000, 50, 100)
+# For how long a thread that computes (one that writes what was seen, say) may keep those that answer from going on.
+_SWITCH_SECONDS = 0.001
 
 
 def _load() -> Application:
@@ -30,6 +33,7 @@ def _load() -> Application:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     return handler
 
 

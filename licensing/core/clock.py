@@ -13,7 +13,7 @@ def rfc3339(instant: datetime | float) -> str:
     """
     if not isinstance(instant, datetime):
         instant = datetime.fromtimestamp(min(instant, LAST_SECOND), UTC)
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def from_epoch(seconds: float) -> datetime:

@@ -71,12 +71,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as exc:
         raise BadRequest("The body must be UTF-8.") from exc
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object_without_duplicates,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
+        value = _decode(text)
     except BadRequest:
         raise
     except RecursionError as exc:
@@ -86,6 +81,9 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRequest("The body must be a JSON object.")
     _check_values(value, "", MAX_DEPTH)
+    # Written out, a NUL character is no JSON, and a surrogate no UTF-8: it takes an escape to say either.
+    if "\\u" in text:
+        _check_texts(value, "")
     return value
 
 
@@ -149,9 +147,7 @@ def _finite(text: str) -> float:
 
 
 def _check_values(value: object, path: str, depth: int) -> None:
-    if isinstance(value, str):
-        _check_text(value, path)
-    elif isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool):
         if abs(value) > _LARGEST_INTEGER:
             raise BadRequest(f"{path}: the number is too large.", field=path)
     elif isinstance(value, dict | list):
@@ -166,10 +162,28 @@ def _check_members(value: dict[str, Any] | list[Any], path: str, depth: int) -> 
             _check_values(item, f"{path}[{index}]", depth - 1)
         return
     for name, item in value.items():
-        _check_text(name, path or "body")
-        _check_values(item, f"{path}.{name}" if path else name, depth - 1)
+        if not isinstance(item, str):
+            _check_values(item, f"{path}.{name}" if path else name, depth - 1)
+
+
+def _check_texts(value: object, path: str) -> None:
+    """Refuse texts that cannot be stored or sent, in a value whose depth has been checked."""
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_texts(item, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check_text(name, path or "body")
+            _check_texts(item, f"{path}.{name}" if path else name)
 
 
 def _check_text(text: str, path: str) -> None:
     if _UNSTORABLE.search(text):
         raise BadRequest(f"{path}: NUL characters and lone surrogates are not text.", field=path)
+
+
+_decode = json.JSONDecoder(
+    object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant, parse_float=_finite
+).decode

@@ -1,6 +1,6 @@
 """Problem documents (RFC 9457): the one place where errors become HTTP answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, ValuesView
 from http import HTTPStatus
 from typing import Any
 
@@ -9,6 +9,7 @@ import structlog
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import ResponseHeaders
 
 from licensing.core import errors
 from licensing.core.request_id import request_id
@@ -20,10 +21,35 @@ DOCUMENTATION_ROOT = "/docs/errors/"
 PLUGIN_API_PREFIX = "/api/plugins/"
 
 
+class QuickHeaders(ResponseHeaders):
+    """Headers of an answer; what is plain printable ASCII needs none of the parent's conversions."""
+
+    def __init__(self, headers: ResponseHeaders) -> None:
+        super().__init__({})
+        self._store: dict[str, tuple[str, str]] = dict(headers._store)
+
+    def __setitem__(self, name: str, value: str | bytes | int) -> None:
+        if isinstance(value, str) and value.isascii() and value.isprintable() and name.isascii() and name.isprintable():
+            self._store[name.lower()] = (name, value)
+        else:
+            super().__setitem__(name, value)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._store
+
+    def items(self) -> ValuesView[tuple[str, str]]:  # type: ignore[override]  # as good to go through
+        """Names, as they were spelled, and values."""
+        return self._store.values()
+
+
 class CodedResponse(HttpResponse):
     """A response that knows the code it answers with, for the metrics."""
 
     code: str = ""
+
+    def __init__(self, content: bytes, *, status: int, content_type: str) -> None:
+        super().__init__(content, status=status, content_type=content_type)
+        self.headers = QuickHeaders(self.headers)
 
 
 def json_response(

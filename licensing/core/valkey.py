@@ -52,11 +52,7 @@ class Wire:
 
     def send(self, words: Sequence[str]) -> int:
         """Send one command; return its number, by which its answer is asked for."""
-        parts = [f"*{len(words)}\r\n".encode()]
-        for word in words:
-            raw = word.encode()
-            parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
-        self._socket.sendall(b"".join(parts))
+        self._socket.sendall(_written(words))
         self._sent += 1
         return self._sent
 
@@ -66,7 +62,7 @@ class Wire:
         What Valkey answers with an error is returned as the library's exception.
         """
         while self._answered < number:
-            value = self._read_value()
+            value = self._read_integers() or self._read_value()
             self._answered += 1
             if self._answered == number:
                 self.has_answered = True
@@ -76,6 +72,16 @@ class Wire:
     def close(self) -> None:
         """Close it."""
         self._connection.disconnect()
+
+    def _read_integers(self) -> list[int] | None:
+        """The answer that most scripts give, where it has arrived whole: integers. None: look closer."""
+        if not self._received:
+            self._receive()
+        count, *lines = self._received.split(b"\r\n")
+        if not lines or lines.pop() or count != b"*%d" % len(lines) or any(line[:1] != b":" for line in lines):
+            return None
+        self._received = b""
+        return [int(line[1:]) for line in lines]
 
     def _read_value(self) -> Any:
         line = self._read_line()
@@ -111,6 +117,17 @@ class Wire:
         if not received:
             raise redis.ConnectionError("closed by Valkey")
         self._received += received
+
+
+def _written(words: Sequence[str]) -> bytes:
+    """A command as the protocol has it: how many words, and each with its length in bytes."""
+    text = "".join([f"*{len(words)}\r\n", *[f"${len(word)}\r\n{word}\r\n" for word in words]])
+    if text.isascii():
+        return text.encode("ascii")
+    parts = [f"*{len(words)}\r\n".encode()]
+    for raw in (word.encode() for word in words):
+        parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+    return b"".join(parts)
 
 
 def _as_error(text: str) -> redis.ResponseError:

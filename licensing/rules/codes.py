@@ -1,7 +1,8 @@
 """The codes of verdicts: public contract, one page each under docs/errors/, never renamed (DESIGN §5)."""
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 API_KEY_INVALID: Final = "API_KEY_INVALID"
 API_KEY_EXPIRED: Final = "API_KEY_EXPIRED"
@@ -72,8 +73,7 @@ DETAILS: Final[dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The answer of the rules. A negative one is an answer, not an error."""
 
     valid: bool

@@ -1,12 +1,11 @@
 """Which features a customer has: the tier's grant, under the customer's override, under a temporary grant."""
 
-from dataclasses import dataclass
+import msgspec
 
 from licensing.rules.snapshot import Catalogue, CustomerSnapshot, Plugin, Value
 
 
-@dataclass(frozen=True, slots=True)
-class Entitled:
+class Entitled(msgspec.Struct, frozen=True, gc=False):
     """One feature as one customer has it at one instant.
 
     `origin` is `tier`, `override` or `temporary`, with `origin_id` (the tier's name, or the entitlement's id) and

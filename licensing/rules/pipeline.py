@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import msgspec
 
@@ -20,7 +20,7 @@ class Build(msgspec.Struct, frozen=True, gc=False):
     expires_at: float | None = None
 
 
-class Facts(msgspec.Struct, frozen=True, gc=False):
+class Facts(msgspec.Struct, frozen=True, dict=True):
     """All that a decision may rest on: who asks, for what, and what is known of both.
 
     `key` is the presented key, or the one that the token was minted for; None if there is none. `build` is None
@@ -42,12 +42,12 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     installation_id: str = ""
     grace_seconds: int = DEFAULT_GRACE_SECONDS
 
-    @property
+    @cached_property
     def plugin(self) -> Plugin | None:
         """The plugin asked for, if this customer may know of it."""
         return visible_plugin(self.catalogue, self.customer, self.plugin_name)
 
-    @property
+    @cached_property
     def standing(self) -> Standing:
         """How the customer's subscription stands."""
         return standing(self.customer.subscription, self.now, grace_seconds=self.grace_seconds)

@@ -1,6 +1,6 @@
 """When a subscription is active: computed from the row and the instant, so that no job has to run for it."""
 
-from dataclasses import dataclass
+import msgspec
 
 from licensing.rules import codes
 from licensing.rules.snapshot import Subscription
@@ -8,8 +8,7 @@ from licensing.rules.snapshot import Subscription
 DEFAULT_GRACE_SECONDS = 7 * 86400
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """How a subscription stands at one instant.
 
     `code` is VALID or the reason why not; `access_until` the instant at which access ends if nothing changes;

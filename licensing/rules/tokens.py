@@ -1,5 +1,7 @@
 """Holding a verified token against the state of this moment."""
 
+from typing import Final
+
 import msgspec
 
 from licensing.rules import codes
@@ -9,12 +11,15 @@ from licensing.rules.pipeline import (
     CUSTOMER_RULES,
     PLUGIN_RULES,
     Facts,
+    Rule,
     address_allowed,
     first_answer,
     key_expired,
     scope_present,
 )
 from licensing.rules.snapshot import CustomerSnapshot
+
+_RULES: Final[tuple[Rule, ...]] = (key_expired, scope_present, address_allowed, *CUSTOMER_RULES, *PLUGIN_RULES)
 
 
 class Token(msgspec.Struct, frozen=True, gc=False):
@@ -56,7 +61,7 @@ def judge_token(token: Token, facts: Facts, *, plugin_name: str) -> Verdict:
         return deny(codes.TOKEN_REVOKED)
     if plugin_name != token.plugin:
         return deny(codes.PLUGIN_MISMATCH)
-    return first_answer((key_expired, scope_present, address_allowed, *CUSTOMER_RULES, *PLUGIN_RULES), facts)
+    return first_answer(_RULES, facts)
 
 
 def judge_entitlements(token: Token, facts: Facts) -> tuple[Verdict, Grant]:

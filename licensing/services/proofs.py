@@ -60,7 +60,12 @@ class SentRequest:
     proof: str | None = field(default=None, repr=False)
     timestamp: str | None = None
     nonce: str | None = None
-    mark: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    mark: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        """Mark a request that has a proof; no other needs to be told apart."""
+        if self.proof is not None and not self.mark:
+            object.__setattr__(self, "mark", secrets.token_hex(16))
 
 
 def check_proof(

@@ -32,7 +32,9 @@ FLUSH_SECONDS: Final = 10.0
 GRANULARITY: Final = timedelta(minutes=9)
 TOGETHER: Final = timedelta(minutes=15)
 _MAX_WAITING: Final = 200_000
-_ROWS_A_STATEMENT: Final = 2000
+# Little at a time, with pauses: whoever waits for an answer meanwhile is not to notice.
+_ROWS_A_STATEMENT: Final = 500
+_PAUSE_SECONDS: Final = 0.02
 _CULL_AT_ONCE: Final = 500
 
 _WRITE_SQL: Final = """
@@ -110,19 +112,23 @@ class Recorder:
 
 
 def write_sightings(sightings: list[tuple[str, Sighting]]) -> None:
-    """Write sightings in the order in which they happened, a few thousand rows a statement."""
+    """Write sightings in the order in which they happened, a few hundred rows a statement."""
     ordered = sorted(sightings, key=lambda each: each[1].at)
     while ordered:
-        # An UPDATE ... FROM takes one row for each id, so an id's second address waits for the next statement.
-        portion: dict[str, Sighting] = {}
-        rest: list[tuple[str, Sighting]] = []
-        for installation_id, seen in ordered:
-            if installation_id in portion or len(portion) >= _ROWS_A_STATEMENT:
-                rest.append((installation_id, seen))
-            else:
-                portion[installation_id] = seen
-        _write(portion)
-        ordered = rest
+        later: list[tuple[str, Sighting]] = []
+        waiting: set[str] = set()
+        for start in range(0, len(ordered), _ROWS_A_STATEMENT):
+            # An UPDATE ... FROM takes one row for each id, so an id's second address waits until all had their first.
+            portion: dict[str, Sighting] = {}
+            for installation_id, seen in ordered[start : start + _ROWS_A_STATEMENT]:
+                if installation_id in portion or installation_id in waiting:
+                    waiting.add(installation_id)
+                    later.append((installation_id, seen))
+                else:
+                    portion[installation_id] = seen
+            _write(portion)
+            time.sleep(_PAUSE_SECONDS)
+        ordered = later
 
 
 def write_key_uses(keys: dict[str, tuple[float, str]]) -> None:
