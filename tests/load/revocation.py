@@ -89,7 +89,7 @@ class Watch:
         self._process.stdin.write("".join(f"{command} {number}\n" for number in members))
         self._process.stdin.flush()
 
-    def wait_for_yes(self, members: list[int], *, seconds: float = 20) -> None:
+    def wait_for_yes(self, members: list[int], *, seconds: float = 60) -> None:
         """Wait until every one of them was answered with yes."""
         deadline = time.monotonic() + seconds
         missing = members

@@ -147,7 +147,7 @@ class LoadServer:
         )
         ready_path = "/readyz" if application is None else "/"
         self._web[name] = process = GuardedProcess(program)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not _answers(port or self.port, ready_path):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise process.failure()
