@@ -1,7 +1,5 @@
 """Celery tasks of `build_farm`: each finds its own work in the database, and is safe to run twice."""
 
-import os
-import socket
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -15,6 +13,7 @@ from build_farm.services import sweep as sweeping
 from build_farm.services.queue import is_any_build_ready
 from build_farm.signing.local import current_signer
 from build_farm.workplace import Workplace, configured_workplace
+from licensing.core.workers import worker_name
 from registry.storage import artifact_store
 
 log = structlog.get_logger(__name__)
@@ -36,7 +35,7 @@ def build_next() -> None:
     except (SandboxUnavailable, OSError) as exc:
         log.error("build_farm.no_workplace", error_type=type(exc).__name__, reason=str(exc))
         return
-    if compile_build.build_next(worker=_worker(), workplace=workplace, store=artifact_store()):
+    if compile_build.build_next(worker=worker_name(), workplace=workplace, store=artifact_store()):
         hint(BUILD)
 
 
@@ -44,7 +43,7 @@ def build_next() -> None:
 def sign_waiting() -> None:
     """Sign and publish one build, and the key slots that are due (`sign`)."""
     signer = current_signer()
-    if sign_build.sign_next(worker=_worker(), store=artifact_store(), signer=signer):
+    if sign_build.sign_next(worker=worker_name(), store=artifact_store(), signer=signer):
         hint(SIGN)
     key_slots.sign_due_slots(signer=signer, now=datetime.now(UTC))
 
@@ -54,7 +53,3 @@ def _workplace() -> Workplace:
     workplace = configured_workplace()
     workplace.tidy()
     return workplace
-
-
-def _worker() -> str:
-    return f"{socket.gethostname()[:40]}:{os.getpid()}"

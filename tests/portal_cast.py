@@ -18,6 +18,7 @@ from licensing.core.actor import system
 from licensing.models import Installation, Plugin, UsageDay
 from licensing.services.quarantines import quarantine
 from tests import cast as api_cast
+from tests.farm_cast import load_farm
 from tests.portal_releases import load_shop
 
 ACTOR = system("tests")
@@ -66,7 +67,7 @@ def load_portal_cast() -> PortalCast:
     found.names = {"customer_id": acme.pk, **_things(acme, now)}
     found.names["number"] = str(people["viewer"].pk)
     shop = load_shop(acme, ApiKey.objects.get(pk=found.names["key_id"]), now)
-    found.names |= shop.names
+    found.names |= shop.names | load_farm(acme, now)
     found.others += shop.others
     return found
 

@@ -117,6 +117,9 @@ class Build(models.Model):
             models.Index(fields=["customer", "-created_at"], name="build_of_customer"),
             models.Index(fields=["customer", "-claimed_at"], name="build_last_served"),
             models.Index(fields=["batch"], name="build_of_batch", condition=~models.Q(batch="")),
+            models.Index(
+                fields=["state", "-finished_at"], name="build_ended", condition=models.Q(finished_at__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The operator's pages that watch and stop: live numbers, audit, quarantine, lockdown, signing keys, plugins."""
+"""The operator's pages that watch and stop: live numbers, audit, quarantine, lockdown."""
 
 from django import forms
 from django.contrib import messages
@@ -16,9 +16,9 @@ from accounts.selectors import one
 from licensing import scoped_reads
 from licensing.core.errors import DomainError
 from licensing.core.models import AuditEvent
-from licensing.models import Certificate, Lockdown, Quarantine, SignedKeySet
+from licensing.models import Lockdown, Quarantine
+from licensing.portal.operator_health import health, tiles
 from licensing.portal.operator_reads import live_numbers
-from licensing.services.key_lifecycle import is_key_set_late
 from licensing.services.lockdown import end_lockdown, start_lockdown
 from licensing.services.quarantines import lift_quarantine, quarantine
 
@@ -56,7 +56,7 @@ class QuarantineForm(ReasonForm):
 @operator_page("manage.customers.read")
 def live(request: PageRequest) -> HttpResponse:
     """What goes on now; refreshes itself where scripts run."""
-    context = live_numbers(request.now)
+    context = {**live_numbers(request.now), "health": health(), "tiles": tiles()}
     return render_listing(request, "portal/operator/live.html", "portal/parts/live_numbers.html", context)
 
 
@@ -142,25 +142,3 @@ def lockdown(request: PageRequest) -> HttpResponse:
             messages.warning(request, _("Everything is locked. Every decision is LOCKDOWN until you end it here."))
             return redirect("operator-live")
     return render(request, "portal/operator/lockdown.html", {"present": present, "form": form})
-
-
-@operator_page("manage.signing_keys.read")
-def signing_keys(request: PageRequest) -> HttpResponse:
-    """Keys that sign and their states; certificates; the signed key set. Public halves and dates only."""
-    context = {
-        "keys": scoped_reads.signing_keys().order_by("-created_at")[:100],
-        "certificates": Certificate.objects.defer("sealed_private_key", "der").order_by("-created_at")[:100],
-        "key_set": SignedKeySet.objects.defer("jws").order_by("-version").first(),
-        "is_late": is_key_set_late(request.now),
-    }
-    return render(request, "portal/operator/signing_keys.html", context)
-
-
-@operator_page("manage.catalogue.read")
-def plugins(request: PageRequest) -> HttpResponse:
-    """The catalogue: plugins, tiers and what they grant."""
-    context = {
-        "listing": numbered(request, scoped_reads.plugins().order_by("name")),
-        "tiers": list(scoped_reads.tiers().order_by("rank")),
-    }
-    return render(request, "portal/operator/plugins.html", context)

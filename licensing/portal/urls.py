@@ -6,7 +6,16 @@ from django.utils.translation import gettext_lazy as _
 from accounts.portal import key_users, navigation
 from accounts.portal.navigation import CUSTOMER, OPERATOR, Entry
 from accounts.portal.routes import customer_page_at, page
-from licensing.portal import installations, operator, operator_customers, overview, plugins, reads, usage
+from licensing.portal import (
+    installations,
+    operator,
+    operator_customers,
+    operator_keys,
+    overview,
+    plugins,
+    reads,
+    usage,
+)
 
 key_users.answered_by(reads.users_of_key)
 navigation.declare(
@@ -16,7 +25,6 @@ navigation.declare(
     Entry(CUSTOMER, 60, "usage", _("Usage"), "usage.read", "usage"),
     Entry(OPERATOR, 10, "operator-live", _("Live"), "manage.customers.read", "live"),
     Entry(OPERATOR, 20, "operator-customers", _("Customers"), "manage.customers.read", "building"),
-    Entry(OPERATOR, 30, "operator-plugins", _("Plugins and tiers"), "manage.catalogue.read", "plugin"),
     Entry(OPERATOR, 50, "operator-quarantines", _("Quarantine"), "manage.quarantines.read", "stop"),
     Entry(OPERATOR, 60, "operator-lockdown", _("Lockdown"), "manage.lockdown.write", "lock"),
     Entry(OPERATOR, 70, "operator-signing-keys", _("Signing keys"), "manage.signing_keys.read", "sign"),
@@ -44,12 +52,13 @@ _OPERATOR: list[URLPattern] = [
     page("operator/customers/<customer_id>/suspend", operator_customers.suspend, "operator-suspend"),
     page("operator/customers/<customer_id>/look-on", operator_customers.look_on, "operator-view"),
     page("operator/look-on/stop", operator_customers.stop_looking_on, "operator-view-stop"),
-    page("operator/plugins", operator.plugins, "operator-plugins"),
     page("operator/quarantines", operator.quarantines, "operator-quarantines"),
     page("operator/quarantines/new", operator.quarantine_new, "operator-quarantine-new"),
     page("operator/quarantines/<quarantine_id>/lift", operator.quarantine_lift, "operator-quarantine-lift"),
     page("operator/lockdown", operator.lockdown, "operator-lockdown"),
-    page("operator/signing-keys", operator.signing_keys, "operator-signing-keys"),
+    page("operator/signing-keys", operator_keys.signing_keys, "operator-signing-keys"),
+    page("operator/signing-keys/<purpose>/rotate", operator_keys.rotate, "operator-signing-key-rotate"),
+    page("operator/signing-keys/<purpose>/replace", operator_keys.replace, "operator-signing-key-replace"),
     page("operator/audit", operator.audit, "operator-audit"),
 ]
 urlpatterns = [*_CUSTOMER, *_OPERATOR]

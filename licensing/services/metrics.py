@@ -105,6 +105,22 @@ class ServerState(Collector):
 
 def render_metrics() -> bytes:
     """All metrics of all processes, in Prometheus' text format."""
+    registry = _of_processes()
+    registry.register(ServerState())
+    return generate_latest(registry)
+
+
+def counted() -> dict[str, list[tuple[dict[str, str], float]]]:
+    """What all processes of this machine count: by the name of a sample, its labels and values."""
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    for metric in _of_processes().collect():
+        for sample in metric.samples:
+            found.setdefault(sample.name, []).append((sample.labels, float(sample.value)))
+    return found
+
+
+def _of_processes() -> CollectorRegistry:
+    """The metrics that all processes of this machine keep; of this one, where it is alone."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     registry = CollectorRegistry()
     if folder:
@@ -112,8 +128,7 @@ def render_metrics() -> bytes:
         MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
     else:
         registry.register(_ThisProcess())
-    registry.register(ServerState())
-    return generate_latest(registry)
+    return registry
 
 
 class _ThisProcess(Collector):

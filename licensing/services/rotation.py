@@ -5,7 +5,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from django.conf import settings
+from kombu.exceptions import OperationalError
 
+from licensing.core import audit
 from licensing.core.actor import Actor
 from licensing.core.errors import ServiceUnavailable
 from licensing.core.role_secrets import required_secrets
@@ -40,6 +42,47 @@ def rotate_signing_key(
     else:
         hand(purpose, leaving, emergency)
     return _await_successor(purpose, leaving, emergency=emergency, timeout_seconds=timeout_seconds)
+
+
+def ask_for_rotation(
+    *, purpose: str, emergency: bool, actor: Actor, now: datetime, timeout_seconds: float, reason: str = ""
+) -> str:
+    """Have a key rotated because somebody asks for it, and keep who did; returns as `rotate_signing_key`.
+
+    Raises:
+        ServiceUnavailable: there is no key to rotate yet, or nothing was seen of `sign` in time. The order stands.
+    """
+    audit.record(
+        actor=actor,
+        action="signing_key.rotation_asked",
+        subject_kind="signing_key",
+        subject_id=purpose,
+        detail={"emergency": emergency} | ({"reason": reason} if reason else {}),
+        is_change=False,
+    )
+    return rotate_signing_key(
+        purpose=purpose,
+        emergency=emergency,
+        actor=actor,
+        now=now,
+        hand=hand_to_sign,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+def hand_to_sign(purpose: str, leaving: str, emergency: bool) -> None:
+    """Put an order into the queue of the `sign` worker.
+
+    Raises:
+        ServiceUnavailable: there is no queue to put it into.
+    """
+    # Imported here: the tasks import the services.
+    from licensing.tasks import rotate_signing_key as task
+
+    try:
+        task.apply_async((purpose, leaving, emergency), retry=False)
+    except OperationalError as exc:
+        raise ServiceUnavailable("Valkey does not answer, so the `sign` worker cannot be asked.") from exc
 
 
 def _await_successor(purpose: str, leaving: str, *, emergency: bool, timeout_seconds: float) -> str:

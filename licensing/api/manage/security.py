@@ -1,7 +1,5 @@
 """Signing keys, the list of quarantines, and the lockdown."""
 
-from kombu.exceptions import OperationalError
-
 from accounts.api.views import ManageView
 from licensing import scoped_reads
 from licensing.api.shapes import (
@@ -13,13 +11,11 @@ from licensing.api.shapes import (
     SigningKeyRotationAsked,
     SigningKeyShown,
 )
-from licensing.core import audit
 from licensing.core.api.operations import Answer, Call, created, done, operation, shown
 from licensing.core.api.pages import page_of
-from licensing.core.errors import ServiceUnavailable
 from licensing.models import Lockdown
 from licensing.services.lockdown import end_lockdown, start_lockdown
-from licensing.services.rotation import rotate_signing_key
+from licensing.services.rotation import ask_for_rotation
 
 SIGN_TIMEOUT_SECONDS = 5.0
 
@@ -58,20 +54,11 @@ class SigningKeyRotation(ManageView):
     )
     def post(self, call: Call, asked: SigningKeyRotationAsked) -> Answer:
         """Done by the `sign` worker, which alone can; 503 if it does not answer within five seconds."""
-        audit.record(
-            actor=call.actor,
-            action="signing_key.rotation_asked",
-            subject_kind="signing_key",
-            subject_id=asked.purpose,
-            detail={"emergency": asked.emergency},
-            is_change=False,
-        )
-        kid = rotate_signing_key(
+        kid = ask_for_rotation(
             purpose=asked.purpose,
             emergency=asked.emergency,
             actor=call.actor,
             now=call.now,
-            hand=_hand_to_sign,
             timeout_seconds=SIGN_TIMEOUT_SECONDS,
         )
         row = scoped_reads.signing_keys().get(pk=kid)
@@ -131,13 +118,3 @@ class GlobalLockdown(ManageView):
         call.check_precondition(LockdownShown.of(Lockdown.objects.select_for_update().first()))
         end_lockdown(actor=call.actor)
         return done()
-
-
-def _hand_to_sign(purpose: str, leaving: str, emergency: bool) -> None:
-    # Imported here: the tasks import the services, and this view must load without a broker.
-    from licensing.tasks import rotate_signing_key as task
-
-    try:
-        task.apply_async((purpose, leaving, emergency), retry=False)
-    except OperationalError as exc:
-        raise ServiceUnavailable("Valkey does not answer, so the `sign` worker cannot be asked.") from exc

@@ -5,13 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from kombu.exceptions import OperationalError
 
 from licensing.core.actor import system
 from licensing.core.errors import ServiceUnavailable
 from licensing.models import SigningKey
-from licensing.services.rotation import rotate_signing_key
-from licensing.tasks import rotate_signing_key as rotation_task
+from licensing.services.rotation import hand_to_sign, rotate_signing_key
 
 
 class Command(BaseCommand):
@@ -38,17 +36,10 @@ class Command(BaseCommand):
                     emergency=options["emergency"],
                     actor=system("rotate_signing_key"),
                     now=datetime.now(UTC),
-                    hand=_hand_to_sign,
+                    hand=hand_to_sign,
                     timeout_seconds=options["timeout"],
                 )
             except ServiceUnavailable as exc:
                 raise CommandError(exc.detail) from exc
             signs = "signs from now on" if options["emergency"] else "is published, and signs in about ten minutes"
             self.stdout.write(f"The {purpose} key {kid} {signs}.")
-
-
-def _hand_to_sign(purpose: str, leaving: str, emergency: bool) -> None:
-    try:
-        rotation_task.apply_async((purpose, leaving, emergency), retry=False)
-    except OperationalError as exc:
-        raise ServiceUnavailable("Valkey does not answer, so the `sign` worker cannot be asked.") from exc

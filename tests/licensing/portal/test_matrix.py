@@ -10,7 +10,7 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import Role
-from accounts.permissions import OPERATOR_READS, OPERATOR_WRITES, TABLE, is_allowed
+from accounts.permissions import OPERATOR_READS, OPERATOR_WRITES, SUPERUSER_WRITES, TABLE, is_allowed
 from accounts.portal.access import READS, VIEWING
 from licensing.core.middleware import MACHINE_PREFIXES
 from tests.portal_cast import PortalCast
@@ -66,7 +66,7 @@ def test_every_page_says_who_it_is_for(entry: URLPattern) -> None:
             assert access.action in TABLE
             assert str(entry.pattern).startswith("^portal/(?P<customer_id>")
         case "operator":
-            assert access.action in OPERATOR_READS | OPERATOR_WRITES
+            assert access.action in OPERATOR_READS | OPERATOR_WRITES | SUPERUSER_WRITES
             assert str(entry.pattern).startswith("^operator")
 
 
@@ -126,7 +126,11 @@ def test_operators_pages_exist_for_operators_alone(entry: URLPattern, cast: Port
         client = cast.client(person)
         assert client.get(url).status_code == 404
         assert client.post(url).status_code == 404
-    assert cast.client(cast.operator).get(url).status_code == 200
+    is_for_superusers = entry.callback.access.action in SUPERUSER_WRITES  # type: ignore[attr-defined]
+    assert cast.client(cast.operator).get(url).status_code == (403 if is_for_superusers else 200)
+    if is_for_superusers:
+        assert cast.client(cast.operator).post(url).status_code == 403
+    assert cast.client(cast.superuser).get(url).status_code == 200
 
 
 @_named([entry for entry in PAGES if entry.callback.access.kind != "public"])  # type: ignore[attr-defined]
