@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from tests.build_farm.go_binary import go_binary
@@ -49,6 +52,23 @@ def test_what_is_published_is_whole_and_registered(farm: Farm) -> None:
     assert AuditEvent.objects.get(action="build.published").subject_id == build.pk
     assert OutboxEvent.objects.get(name="build.published").payload["build_id"] == build.pk
     assert {"sign", "total"} <= build.timings.keys()
+
+
+def test_the_verifying_command_knows_which_certificates_were_withdrawn(farm: Farm, tmp_path: Path) -> None:
+    from licensing.models import Certificate
+    from registry.services.stored_files import as_stored
+
+    build = farm.publish(farm.ask())
+    assert build.artifact is not None
+    package = tmp_path / build.artifact.filename
+    with contextlib.closing(farm.store.open(as_stored(build.artifact.file))) as file:
+        package.write_bytes(b"".join(file.chunks(0, file.size)))
+    current = Certificate.objects.filter(purpose="binary")
+    current.update(retired_at=now() + timedelta(minutes=1))
+    call_command("verify_package", str(package), stdout=io.StringIO())
+    current.update(retired_at=now() - timedelta(hours=1))
+    with pytest.raises(CommandError, match="CERTIFICATE_RETIRED: the binary certificate was withdrawn"):
+        call_command("verify_package", str(package), stdout=io.StringIO())
 
 
 def test_its_signature_authenticates_the_plugin_and_nobody_elses(farm: Farm) -> None:
