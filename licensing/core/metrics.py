@@ -4,10 +4,16 @@ With PROMETHEUS_MULTIPROC_DIR set, all processes of a machine write to files the
 Labels take values from fixed sets alone; should one ever not, everything beyond a bound is counted as `other`.
 """
 
+import os
 import re
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
+
+if _folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    # Before the first metric, which has its file there.
+    Path(_folder).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 _REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CRYPTO_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
@@ -24,10 +30,13 @@ authentication_failures = Counter(
 )
 tokens = Histogram(
     "keywright_token_seconds",
-    "Signing and verifying tokens and leases.",
+    "Signing tokens and leases, verifying the signatures of tokens.",
     ["operation"],
     buckets=_CRYPTO_BUCKETS,
 )
+token_signed = tokens.labels("sign_token")
+lease_signed = tokens.labels("sign_lease")
+token_verified = tokens.labels("verify_token")
 activations = Counter("keywright_activations_total", "Places taken by installations.")
 limiter = Counter(
     "keywright_limiter_total",

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
-from licensing.core import audit, outbox
+from licensing.core import audit, metrics, outbox
 from licensing.core.actor import Actor
 from licensing.core.errors import ServiceUnavailable
 from licensing.core.ids import new_id
@@ -126,6 +126,7 @@ def take_place(*, machine: Machine, actor: Actor, now: datetime) -> Place | None
             customer_id=row.customer_id,
             payload={"installation_id": row.id, "plugin": row.plugin_id, "hostname": row.hostname, "mode": row.mode},
         )
+        transaction.on_commit(metrics.activations.inc)
         return Place(row.id, _generation(row), is_new=True)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from licensing.core import metrics
 from licensing.crypto.claims import PluginClaims
 from licensing.crypto.tokens import DEFAULT_LEEWAY_SECONDS, TokenExpired, TokenInvalid, header_segment, verify_claims
 from licensing.rules.tokens import Token
@@ -56,7 +57,8 @@ def verified_token(text: str, *, keys: Mapping[str, ec.EllipticCurvePublicKey], 
 
 
 def _verify(text: str, *, keys: Mapping[str, ec.EllipticCurvePublicKey], issuer: str, now: int) -> _Seen:
-    claims = verify_claims(text, PluginClaims, keys=keys, issuer=issuer, audience=None, now=now)
+    with metrics.token_verified.time():
+        claims = verify_claims(text, PluginClaims, keys=keys, issuer=issuer, audience=None, now=now)
     header = text.partition(".")[0]
     kid = next(kid for kid in keys if header_segment("ES256", kid, PluginClaims.TYP) == header)
     return _Seen(_token(claims), issuer, kid, max(claims.nbf, claims.iat), claims.exp)

@@ -18,7 +18,13 @@ from tests.docker.dockerfile import Stage, read_stages
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = read_stages(ROOT / "docker" / "Dockerfile")
 FINAL = ("web", "worker", "proxy")
-SYSTEM_VARIABLES = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "DJANGO_SETTINGS_MODULE"}
+SYSTEM_VARIABLES = {
+    "PROMETHEUS_MULTIPROC_DIR",
+    "PATH",
+    "PYTHONUNBUFFERED",
+    "PYTHONDONTWRITEBYTECODE",
+    "DJANGO_SETTINGS_MODULE",
+}
 
 
 def copied(stage: Stage) -> list[tuple[str | None, list[str], str]]:

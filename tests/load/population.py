@@ -155,10 +155,11 @@ def _catalogue(cursor: CursorWrapper, plugins: int) -> None:
         for tier in TIERS
         for code in FEATURES
     )
+    features = Feature.objects.in_bulk(FEATURES)
     for number in range(plugins):
         plugin = Plugin.objects.create(name=plugin_name(number), required_tier_id="Free", accepts_unsigned=True)
         for code in FEATURES:
-            plugin.features.add(Feature.objects.get(code=code))
+            plugin.features.add(features[code])
 
 
 _KEY_COLUMNS = ("id", "customer_id", "name", "mode", "scopes", "cidrs", "created_by", "revoked_reason", "digest",
