@@ -89,7 +89,7 @@ def stages(row: Build) -> list[Stage]:
     order = [state for state, _label, _timing in _STAGES]
     found = []
     for index, (state, label, timing) in enumerate(_STAGES):
-        if index < order.index(reached) or row.state in (Build.State.PUBLISHED, Build.State.SUPERSEDED):
+        if index < order.index(reached) or reached == Build.State.PUBLISHED:
             standing = "done"
         elif index > order.index(reached):
             standing = "ahead"

@@ -89,6 +89,7 @@ def release(request: CustomerRequest, plugin: str, version: str) -> HttpResponse
         "is_offered": found.is_offered(offer),
         "notes": rendered(offer.release.notes),
         "targets": [_target_shown(offer, target, built.get(target)) for target in offer.targets],
+        "opened": min(offer.artifacts, default=""),
         "refusal": _refusal(visitor, offer),
         "download_action": PERSON_ACTION,
     }
