@@ -19,10 +19,11 @@ from accounts.keyrings import peppers
 from accounts.models import Membership, OperatorKey
 from accounts.permissions import actions_of_operator, actions_of_role
 from accounts.services.key_material import operator_prefix
+from accounts.services.stored_peppers import require_peppers_of_stored_keys
 from licensing.core.actor import Actor
 from licensing.core.api.principal import Principal
 from licensing.core.endpoint import bearer_credential
-from licensing.core.errors import AuthenticationRequired, PermissionMissing
+from licensing.core.errors import CredentialMissing, CredentialRefused, PermissionMissing
 from licensing.core.request_id import request_id
 from licensing.core.source import client_address, in_networks
 from licensing.crypto import keys
@@ -51,7 +52,7 @@ class OperatorKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer kmop_…`: acts as the operator that the key belongs to."""
 
     def authenticate(self, request: Request) -> tuple[Principal, None]:
-        """Return who it is. Raises `AuthenticationRequired` for anything but a live key of an active operator."""
+        """Return who it is. Raises as `operator_principal` for anything but a live key of an active operator."""
         http = request._request
         return operator_principal(http, now=datetime.now(UTC)), None
 
@@ -64,16 +65,17 @@ def operator_principal(request: HttpRequest, *, now: datetime) -> Principal:
     """Find the operator whose key came with the request.
 
     Raises:
-        AuthenticationRequired: the same for every reason, since none is the caller's to know.
+        CredentialMissing, CredentialRefused: the latter for every reason, since none is the caller's to know.
+        ServiceUnavailable: the key may be one that is stored under a pepper which this process does not hold.
     """
     credential = bearer_credential(request)
     parsed = keys.parse_key(credential, (operator_prefix(),))
     row = find_operator_key(parsed.text) if parsed else None
     if row is None or row.revoked_at is not None or (row.expires_at is not None and now >= row.expires_at):
-        raise AuthenticationRequired(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        raise CredentialRefused
     user = row.user
     if not (user.is_staff and user.is_active):
-        raise AuthenticationRequired(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        raise CredentialRefused
     return Principal(
         actor=Actor("operator", str(user.pk), client_address(request), request_id(), display=user.email),
         scope=f"operator_key:{row.id}",
@@ -83,9 +85,16 @@ def operator_principal(request: HttpRequest, *, now: datetime) -> Principal:
 
 
 def find_operator_key(key: str) -> OperatorKey | None:
-    """The row of an operator's key: one lookup in a unique index."""
+    """The row of an operator's key: one lookup in a unique index.
+
+    Raises:
+        ServiceUnavailable: whether there is such a key cannot be known.
+    """
     digests = peppers().digests(keys.fingerprint(key))
-    return OperatorKey.objects.select_related("user").filter(digest__in=digests).first()
+    row = OperatorKey.objects.select_related("user").filter(digest__in=digests).first()
+    if row is None:
+        require_peppers_of_stored_keys(OperatorKey)
+    return row
 
 
 class PortalSessionAuthentication(BaseAuthentication):
@@ -96,7 +105,7 @@ class PortalSessionAuthentication(BaseAuthentication):
 
         Raises:
             PermissionMissing: the session is good, and not for this (no CSRF token, another network, no second factor).
-            AuthenticationRequired: the person is no member of the organisation.
+            CredentialMissing: the person is no member of the organisation.
         """
         http = request._request
         session = getattr(http, "session", None)
@@ -122,9 +131,7 @@ def _membership(request: HttpRequest, user_id: int) -> Membership:
         memberships = memberships.filter(customer_id=str(wanted).replace("\x00", ""))
     found = list(memberships[:2])
     if len(found) != 1:
-        raise AuthenticationRequired(
-            "Name one of your organisations in X-Customer-ID.", headers={"WWW-Authenticate": "Bearer"}
-        )
+        raise CredentialMissing("Name one of your organisations in X-Customer-ID.")
     return found[0]
 
 

@@ -62,7 +62,11 @@ class ApiKey(KeyMaterial):
 
     class Meta:
         db_table = "api_key"
-        indexes: ClassVar = [models.Index(fields=["customer", "created_at"], name="api_key_of_customer")]
+        indexes: ClassVar = [
+            models.Index(fields=["customer", "created_at"], name="api_key_of_customer"),
+            # Whether any key lies under a pepper that is not held is asked for every key that is not found.
+            models.Index(fields=["pepper_version"], name="api_key_under_pepper"),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=models.Q(mode__in=["live", "test"]), name="api_key_mode_known"),
             models.CheckConstraint(condition=within_the_calendar("expires_at"), name="api_key_within_the_calendar"),

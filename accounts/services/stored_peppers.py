@@ -1,29 +1,30 @@
 """Whether this process holds the pepper of every stored key: without one, "unknown" would be a guess (DESIGN §4)."""
 
-import time
-from typing import Final
+from itertools import pairwise
+
+from django.db.models import Q
 
 from accounts.keyrings import peppers
 from accounts.models import ApiKey
+from accounts.models.api_key import KeyMaterial
 from licensing.core.errors import ServiceUnavailable
 
-_LOOK_AGAIN_SECONDS: Final = 60.0
 
-# By the versions that were held: until when all stored keys are taken to be under one of them.
-_all_held_until: dict[tuple[int, ...], float] = {}
+def require_peppers_of_stored_keys(kind: type[KeyMaterial] = ApiKey) -> None:
+    """Refuse to call a key unknown while keys of its kind are stored under a pepper that this process does not hold.
 
-
-def require_peppers_of_stored_keys() -> None:
-    """Refuse to call an API key unknown while keys are stored under a pepper that this process does not hold.
-
-    Looks at most once a minute for each set of peppers, since new keys are stored under a pepper that is held.
+    Asked each time, by a few steps in an index: another process may have been given a new pepper a moment ago.
 
     Raises:
         ServiceUnavailable: the key may be one of those.
     """
-    held = peppers().versions
-    if time.monotonic() < _all_held_until.get(held, 0.0):
-        return
-    if ApiKey.objects.exclude(pepper_version__in=held).exists():
-        raise ServiceUnavailable(note="API keys are stored under a pepper that this process does not hold")
-    _all_held_until[held] = time.monotonic() + _LOOK_AGAIN_SECONDS
+    if kind._default_manager.filter(_beside(sorted(peppers().versions))).exists():
+        raise ServiceUnavailable(note=f"{kind._meta.db_table}: keys are stored under a pepper that is not held here")
+
+
+def _beside(held: list[int]) -> Q:
+    """Every version but those of `held` (ascending, not empty), as ranges that an index can be asked for."""
+    found = Q(pepper_version__lt=held[0]) | Q(pepper_version__gt=held[-1])
+    for below, above in pairwise(held):
+        found |= Q(pepper_version__gt=below, pepper_version__lt=above)
+    return found

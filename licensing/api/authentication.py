@@ -9,7 +9,7 @@ from accounts.api.authentication import BearerSeal
 from accounts.permissions import actions_of_scopes
 from licensing.core.api.principal import Principal
 from licensing.core.endpoint import bearer_credential
-from licensing.core.errors import AuthenticationRequired, DomainError, PermissionMissing
+from licensing.core.errors import CredentialMissing, DomainError, PermissionMissing
 from licensing.core.request_id import request_id
 from licensing.core.source import client_address
 from licensing.rules import codes
@@ -23,7 +23,7 @@ from licensing.rules.pipeline import (
 )
 from licensing.services import limits
 from licensing.services.authenticate import Caller, find_key, key_actor
-from licensing.services.outcome import Denied
+from licensing.services.outcome import Denied, told_members
 from licensing.services.state import State, decide
 
 _RULES = (*(rule for rule in CREDENTIAL_RULES if rule is not scope_present), customer_not_suspended)
@@ -35,7 +35,7 @@ class VerdictRefused(DomainError):
     def __init__(self, verdict: Verdict) -> None:
         status = Denied(verdict).status
         headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if status == 401 else {}
-        super().__init__(verdict.detail, headers=headers)
+        super().__init__(verdict.detail, headers=headers, extra=told_members(verdict))
         self.code = verdict.code  # type: ignore[misc]
         self.status = status  # type: ignore[misc]
         self.title = "Unauthorized" if status == 401 else "Forbidden"  # type: ignore[misc]
@@ -53,7 +53,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         http = request._request
         try:
             credential = bearer_credential(http, header="X-API-Key")
-        except AuthenticationRequired:
+        except CredentialMissing:
             return None
         caller = Caller(credential, client_address(http), request_id())
         return decide(lambda state: key_principal(caller, state=state, now=time.time())), None

@@ -6,7 +6,7 @@ from functools import wraps
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from licensing.core.errors import AuthenticationRequired, BadRequest, MethodNotAllowed
+from licensing.core.errors import BadRequest, CredentialMissing, CredentialRefused, MethodNotAllowed
 from licensing.core.problems import exception_response
 
 View = Callable[..., HttpResponseBase]
@@ -39,7 +39,8 @@ def bearer_credential(request: HttpRequest, *, header: str | None = None) -> str
     """Return the credential of `Authorization: Bearer …`, or of `header` (such as `X-API-Key`) where that is taken.
 
     Raises:
-        AuthenticationRequired: there is none.
+        CredentialMissing: there is none.
+        CredentialRefused: it is longer than any of ours.
         BadRequest: there are two, and they differ.
     """
     scheme, _, value = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -48,6 +49,8 @@ def bearer_credential(request: HttpRequest, *, header: str | None = None) -> str
     if bearer and other and bearer != other:
         raise BadRequest(f"Authorization and {header} hold different credentials; send one.", field=header)
     credential = bearer or other
-    if not credential or len(credential) > _MAX_CREDENTIAL_CHARACTERS:
-        raise AuthenticationRequired(headers={"WWW-Authenticate": "Bearer"})
+    if not credential:
+        raise CredentialMissing
+    if len(credential) > _MAX_CREDENTIAL_CHARACTERS:
+        raise CredentialRefused
     return credential

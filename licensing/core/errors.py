@@ -51,6 +51,20 @@ class AuthenticationRequired(DomainError):
     title = "A valid credential is required"
 
 
+class CredentialMissing(AuthenticationRequired):
+    """No credential came along: the challenge names no error (RFC 6750, 3.1)."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class CredentialRefused(AuthenticationRequired):
+    """A credential came along, and is no good."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
 class PermissionMissing(DomainError):
     """The credential is good, and does not allow this."""
 

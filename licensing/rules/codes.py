@@ -74,11 +74,15 @@ DETAILS: Final[dict[str, str]] = {
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """The answer of the rules. A negative one is an answer, not an error."""
+    """The answer of the rules. A negative one is an answer, not an error.
+
+    `server_time` (Unix seconds) is told where the caller's clock is at fault.
+    """
 
     valid: bool
     code: str
     detail: str = ""
+    server_time: int | None = None
 
 
 def allow(code: str = VALID) -> Verdict:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from licensing.core.clock import rfc3339
 from licensing.rules import codes
 from licensing.rules.codes import Verdict
 
@@ -42,3 +43,8 @@ class Denied:
 
 
 Outcome = Granted | Denied
+
+
+def told_members(verdict: Verdict) -> dict[str, Any]:
+    """The members of an answer that only some verdicts have: `server_time`, for a caller to set its clock by."""
+    return {} if verdict.server_time is None else {"server_time": rfc3339(verdict.server_time)}

@@ -14,11 +14,12 @@ from accounts.keyrings import peppers
 from accounts.models import Membership
 from accounts.permissions import is_allowed
 from accounts.services.key_material import known_prefixes
+from accounts.services.stored_peppers import require_peppers_of_stored_keys
 from licensing.api.authentication import VerdictRefused
 from licensing.core.actor import Actor
 from licensing.core.errors import PermissionMissing
-from licensing.crypto import base64url, keys
 from licensing.core.source import in_networks
+from licensing.crypto import base64url, keys
 from licensing.crypto.strict_json import parse_object
 from licensing.crypto.urls import CredentialKind, DownloadClaims, TokenBinding
 from licensing.rules import codes
@@ -53,9 +54,9 @@ TOKEN_PREFIX = "pat"  # noqa: S105  the first letters of every registry token
 API_KEY: Final = "api_key"
 PLUGIN_TOKEN: Final = "plugin_token"  # noqa: S105  a kind, not a credential
 REGISTRY_TOKEN: Final = "registry_token"  # noqa: S105
-
 PERSON: Final = "person"
 PERSON_ACTION: Final = "downloads.write"
+
 
 class FeatureMissing(PermissionMissing):
     """The customer's subscription does not include a registry of its own."""
@@ -144,7 +145,6 @@ def identify(*, caller: Caller, sent: SentRequest, scope: str, state: State, now
     return _by_api_key(caller, scope, state, now)
 
 
-def revisit(*, claims: DownloadClaims, actor: Actor, state: State, now: float) -> Visitor | Verdict:
 def person_visitor(*, customer_id: str, actor: Actor, state: State, now: float) -> Visitor | None:
     """One of the customer's people, who the portal has let in; None where there is no such customer.
 
@@ -162,6 +162,7 @@ def judge_customer(visitor: Visitor) -> Verdict:
     return first_answer(CUSTOMER_RULES, visitor._facts(""))
 
 
+def revisit(*, claims: DownloadClaims, actor: Actor, state: State, now: float) -> Visitor | Verdict:
     """Hold the credential that a download URL was handed out for against the state of this moment."""
     customer = state.customer(claims.customer_id)
     if customer is None:
@@ -173,9 +174,9 @@ def judge_customer(visitor: Visitor) -> Verdict:
             return _revisit_token(claims, claims.token, customer, actor, state, now)
         case "registry_token":
             return _revisit_registry_token(claims, actor, state, now)
-    return deny(codes.TOKEN_INVALID)
         case "person":
             return _revisit_person(claims, actor, state, now)
+    return deny(codes.TOKEN_INVALID)
 
 
 def _by_api_key(caller: Caller, scope: str, state: State, now: float) -> Visitor:
@@ -302,9 +303,9 @@ def _by_registry_token(caller: Caller, state: State, now: float) -> Visitor:
     if parsed is not None:
         digests = peppers().digests(keys.fingerprint(parsed.text))
         row = RegistryToken.objects.filter(digest__in=digests).first()
-    if row is None:
         if row is None:
             require_peppers_of_stored_keys(RegistryToken)
+    if row is None:
         limits.note_bad_credential(caller.address)
         raise VerdictRefused(deny(codes.TOKEN_INVALID))
     actor = Actor(REGISTRY_TOKEN, row.id, caller.address, caller.request_id, display=row.name)
@@ -327,7 +328,6 @@ def _revisit_registry_token(claims: DownloadClaims, actor: Actor, state: State, 
     return visitor if visitor.has_feature(FEATURE) else deny(codes.SCOPE_MISSING)
 
 
-def _registry_token_visitor(row: RegistryToken, actor: Actor, state: State, now: float) -> Visitor | Verdict:
 def _revisit_person(claims: DownloadClaims, actor: Actor, state: State, now: float) -> Visitor | Verdict:
     """They are still a member who may download, from where the organisation lets its people in.
 
@@ -347,6 +347,7 @@ def _revisit_person(claims: DownloadClaims, actor: Actor, state: State, now: flo
     return visitor if verdict.valid else verdict
 
 
+def _registry_token_visitor(row: RegistryToken, actor: Actor, state: State, now: float) -> Visitor | Verdict:
     if row.revoked_at is not None:
         return deny(codes.TOKEN_REVOKED)
     if now >= row.expires_at.timestamp():

@@ -45,7 +45,7 @@ class ApiView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Who comes first: nobody learns from a 404 or 405 what is here without a credential."""
         if not getattr(request.user, "is_authenticated", False):
-            raise errors.AuthenticationRequired(headers={"WWW-Authenticate": "Bearer"})
+            raise errors.CredentialMissing
         for name, value in kwargs.items():
             pattern = self.path_patterns.get(name)
             if not (re.fullmatch(pattern.strip("^$"), value) if pattern else _TEXT.fullmatch(value)):
@@ -69,7 +69,7 @@ def _translated(exc: Exception, allowed_methods: list[str]) -> Exception:
             allowed = ", ".join(allowed_methods)
             return errors.MethodNotAllowed(f"Use {allowed}.", headers={"Allow": allowed})
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
-            return errors.AuthenticationRequired(headers={"WWW-Authenticate": "Bearer"})
+            return errors.CredentialMissing()
         case exceptions.PermissionDenied():
             return errors.PermissionMissing()
         case exceptions.ParseError() | exceptions.UnsupportedMediaType():
