@@ -16,7 +16,7 @@ from licensing.services.asked import AuthenticateAsked, RefreshAsked, ValidateAs
 from licensing.services.authenticate import Caller
 from licensing.services.authenticate import authenticate as authenticate_key
 from licensing.services.deactivate import deactivate as deactivate_installation
-from licensing.services.outcome import Denied, Outcome
+from licensing.services.outcome import Denied, Outcome, told_members
 from licensing.services.proofs import SentRequest
 from licensing.services.refresh import refresh as refresh_token
 from licensing.services.state import decide
@@ -30,8 +30,8 @@ def authenticate(request: HttpRequest) -> HttpResponse:
     refuse_if_overloaded()
     try:
         credential = bearer_credential(request, header="X-API-Key")
-    except AuthenticationRequired:
-        return _verdict_response(request, Denied(codes.deny(codes.API_KEY_INVALID)))
+    except AuthenticationRequired as exc:
+        return _verdict_response(request, Denied(codes.deny(codes.API_KEY_INVALID), exc.headers))
     asked = read_shape(read_object(request), AuthenticateAsked)
     asked.check()
     caller, sent, now = caller_of(request, credential), sent_request(request), time.time()
@@ -126,7 +126,9 @@ def _verdict_response(request: HttpRequest, denied: Denied) -> HttpResponse:
     verdict = denied.verdict
     headers = dict(denied.headers)
     if denied.status == 401:
-        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+        # A request without any credential has its own challenge, which names no error (RFC 6750, 3.1).
+        headers.setdefault("WWW-Authenticate", 'Bearer error="invalid_token"')
+    extra = {**told_members(verdict), **denied.extra}
     return problem_response(
-        request, status=denied.status, code=verdict.code, detail=verdict.detail, headers=headers, extra=denied.extra
+        request, status=denied.status, code=verdict.code, detail=verdict.detail, headers=headers, extra=extra
     )

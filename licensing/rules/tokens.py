@@ -1,5 +1,6 @@
 """Holding a verified token against the state of this moment."""
 
+import math
 from typing import Final
 
 import msgspec
@@ -23,7 +24,10 @@ _RULES: Final[tuple[Rule, ...]] = (key_expired, scope_present, address_allowed, 
 
 
 class Token(msgspec.Struct, frozen=True, gc=False):
-    """What decisions need of a token whose signature and times have been verified."""
+    """What decisions need of a token whose signature and times have been verified.
+
+    `expires_at` is its `exp`; infinite for one that is known by what was bound to it alone.
+    """
 
     customer_id: str
     plugin: str
@@ -37,6 +41,7 @@ class Token(msgspec.Struct, frozen=True, gc=False):
     tier: str
     features: tuple[str, ...]
     permissions: dict[str, dict[str, object]]
+    expires_at: float = math.inf
 
 
 def is_revoked(token: Token, customer: CustomerSnapshot) -> bool:

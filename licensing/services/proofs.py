@@ -92,7 +92,8 @@ def check_proof(
     try:
         verify_proof(proof, secret, request, now=int(now))
     except ProofSkewed as exc:
-        return deny(codes.PROOF_INVALID, f"The proof's time is too far from the server's, which is {exc.server_time}.")
+        detail = f"The proof's time is too far from the server's, which is {exc.server_time}."
+        return Verdict(False, codes.PROOF_INVALID, detail, server_time=exc.server_time)
     except ProofInvalid:
         return deny(codes.PROOF_INVALID)
     return _check_freshness(proof, build_id, mark=sent.mark, is_required=is_required)

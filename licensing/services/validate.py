@@ -10,7 +10,7 @@ from licensing.services import limits
 from licensing.services.asked import ValidateAsked
 from licensing.services.authenticate import Caller
 from licensing.services.minting import next_refresh
-from licensing.services.outcome import Granted
+from licensing.services.outcome import Granted, told_members
 from licensing.services.plugin_tokens import Presented, judge, open_token
 from licensing.services.proofs import SentRequest
 from licensing.services.seen import note_served
@@ -49,6 +49,7 @@ def _negative(presented: Presented, verdict: Verdict) -> dict[str, Any]:
         "features_active": False,
         "authorized_features": [],
         "next_refresh": None,
+        **told_members(verdict),
     }
 
 
@@ -63,5 +64,5 @@ def _positive(presented: Presented) -> dict[str, Any]:
         "subscription_active": True,
         "features_active": verdict.code == codes.VALID,
         "authorized_features": list(grant.feature_codes),
-        "next_refresh": rfc3339(next_refresh(facts.now)),
+        "next_refresh": rfc3339(min(next_refresh(facts.now), presented.token.expires_at)),
     }

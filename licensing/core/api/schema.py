@@ -353,6 +353,11 @@ _PROBLEM: Final = {
         "request_id": {"type": "string"},
         "success": {"const": False, "description": "On the plugin API alone."},
         "field": {"type": "string", "description": "What is at fault, where one thing is."},
+        "server_time": {
+            "type": "string",
+            "format": "date-time",
+            "description": "The server's clock, where the caller's is what is wrong (`PROOF_INVALID`).",
+        },
         "errors": {
             "type": "array",
             "items": {

@@ -15,6 +15,7 @@ import pytest
 from django.http import HttpResponse
 
 from accounts.models import Customer
+from licensing.core.clock import rfc3339
 from licensing.core.valkey import valkey
 from licensing.models import Lockdown, Plugin
 from licensing.services.state import State
@@ -182,12 +183,25 @@ def test_the_skew_to_the_second(prover: Prover, skew: int, code: str, policy: st
     assert code_of(response) == code
     if code != "VALID":
         assert str(T0) in answer(response)["detail"]
+    assert answer(response).get("server_time") == (None if code == "VALID" else rfc3339(T0))
+
+
+@pytest.mark.parametrize("endpoint", ["validate", "refresh", "deactivate", "usage"])
+def test_whatever_a_token_asks_for_learns_the_servers_time(prover: Prover, endpoint: str) -> None:
+    token = answer(prover.ask())["token"]
+    bodies: dict[str, Any] = {
+        "validate": {"plugin_name": "api-logger", "plugin_token": token},
+        "usage": {"batch_id": "batch-0001", "events": [{"feature": "api_logging"}]},
+    }
+    response = prover.ask(endpoint, bodies.get(endpoint), credential=token, timestamp=T0 - 61)
+    assert (code_of(response), answer(response)["server_time"]) == ("PROOF_INVALID", rfc3339(T0))
 
 
 def test_only_who_has_the_secret_learns_the_servers_time(prover: Prover) -> None:
     response = prover.ask(timestamp=T0 + 3600, secret=bytes(32))
     assert code_of(response) == "PROOF_INVALID"
     assert str(T0) not in answer(response)["detail"]
+    assert "server_time" not in answer(response)
 
 
 class TestReplay:
