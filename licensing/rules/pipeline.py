@@ -1,6 +1,7 @@
 """The rules in their order (DESIGN §5), and the one loop that runs them: first answer wins."""
 
 import ipaddress
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 
@@ -174,10 +175,9 @@ def build_not_quarantined(facts: Facts) -> Verdict | None:
 
 
 def build_not_expired(facts: Facts) -> Verdict | None:
-    """The build was made for a limited time, which is over."""
-    if facts.build is not None and facts.build.expires_at is not None and facts.now >= facts.build.expires_at:
-        return deny(codes.BUILD_EXPIRED)
-    return None
+    """The build was made for a limited time, which is over: by the whole second, as a token of it would end."""
+    ends_at = facts.build.expires_at if facts.build is not None else None
+    return deny(codes.BUILD_EXPIRED) if ends_at is not None and facts.now >= math.floor(ends_at) else None
 
 
 def version_served(facts: Facts) -> Verdict | None:

@@ -1,5 +1,7 @@
 """When a subscription is active: computed from the row and the instant, so that no job has to run for it."""
 
+import math
+
 import msgspec
 
 from licensing.rules import codes
@@ -30,13 +32,16 @@ def standing(subscription: Subscription | None, now: float, *, grace_seconds: in
 
     `trialing` lasts until the trial ends, `canceled` until the paid period ends, `past_due` until its grace does, and
     `active` past its period counts as `past_due`. The instant of an end belongs to the "after".
+
+    Ends count by the whole second, rounded down: tokens and leases can say no other, and must not outlast them.
     """
     if subscription is None:
         return Standing(codes.SUBSCRIPTION_NONE, 0)
     if subscription.status == "paused":
         return Standing(codes.SUBSCRIPTION_PAUSED, 0)
-    end = subscription.period_end
-    grace_end = subscription.grace_until if subscription.grace_until is not None else end + grace_seconds
+    end = math.floor(subscription.period_end)
+    set_end = subscription.grace_until
+    grace_end = end + grace_seconds if set_end is None else math.floor(set_end)
     match subscription.status:
         case "trialing" | "canceled":
             return _until(end, now)

@@ -181,8 +181,17 @@ CASES: dict[str, tuple[Rule, dict[str, Any], str | None]] = {
         None,
     ),
     "a build without an end": (pipeline.build_not_expired, {"build": Build("bld_1")}, None),
-    "a build's last instant": (pipeline.build_not_expired, {"build": Build("bld_1", NOW + 0.001)}, None),
+    "a build's last instant": (
+        pipeline.build_not_expired,
+        {"now": NOW + 0.999, "build": Build("bld_1", NOW + 1)},
+        None,
+    ),
     "a build's end": (pipeline.build_not_expired, {"build": Build("bld_1", NOW)}, "BUILD_EXPIRED"),
+    "a build's end within this second": (
+        pipeline.build_not_expired,
+        {"build": Build("bld_1", NOW + 0.001)},
+        "BUILD_EXPIRED",
+    ),
     "a served version": (pipeline.version_served, {}, None),
     "a blocked version": (
         pipeline.version_served,
