@@ -16,6 +16,8 @@ _TITLES: Final = {
     404: gettext_lazy("There is nothing here"),
     405: gettext_lazy("That cannot be done here"),
     409: gettext_lazy("That conflicts with what is there"),
+    411: gettext_lazy("That could not be read"),
+    413: gettext_lazy("That is too large"),
     429: gettext_lazy("Too many attempts"),
     503: gettext_lazy("We cannot answer right now"),
 }
@@ -25,6 +27,8 @@ _ADVICE: Final = {
     404: gettext_lazy("The address may be mistyped, or the thing may be gone, or you may not be a member of it."),
     405: gettext_lazy("Go back and use the page's own buttons."),
     409: gettext_lazy("Go back, look at the present state, and decide again."),
+    411: gettext_lazy("Go back and send the form with a browser, which says how long it is."),
+    413: gettext_lazy("Go back and send less: a form may have a megabyte."),
     429: gettext_lazy("Wait a few minutes, then try again."),
     503: gettext_lazy("A part of the server is away. Try again in a moment; nothing was changed."),
 }

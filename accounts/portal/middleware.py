@@ -17,9 +17,11 @@ from kombu.exceptions import OperationalError as BrokerAway
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 from accounts.portal.errors import page_for_error
-from licensing.core.errors import ServiceUnavailable
+from licensing.core.errors import DomainError, Overloaded, ServiceUnavailable
+from licensing.core.json_body import declared_length
+from licensing.core.long_answers import held_to_one_thread
 from licensing.core.middleware import MACHINE_PREFIXES
-from licensing.core.problems import as_domain_error, log
+from licensing.core.problems import as_domain_error, error_response, log
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
 
@@ -28,11 +30,14 @@ CHAIN: Final = (
     "csp.middleware.CSPMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.portal.sessions.LastSeenMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 )
 _SESSION_API: Final = "/api/account"
+_FILES: Final = "/files/"
+MAX_FORM_BYTES: Final = 1024 * 1024
 _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -56,6 +61,17 @@ class BrowserMiddleware:
         self._pages = self._chain(get_response)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self._answer(request)
+        if request.path_info.startswith(_FILES):
+            return response  # where there are any, this is not where requests are decided
+        try:
+            return held_to_one_thread(response)
+        except Overloaded as exc:
+            if _is_page(request):
+                return page_for_error(request, status=exc.status, error=exc)
+            return error_response(request, exc)
+
+    def _answer(self, request: HttpRequest) -> HttpResponseBase:
         path = request.path_info
         if path.startswith(_SESSION_API):
             response: HttpResponseBase = self._sessions(request)
@@ -69,7 +85,14 @@ class BrowserMiddleware:
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
     ) -> HttpResponseBase | None:
-        """Ask the chain's own hooks, the outermost first; that of CSRF stands here."""
+        """Ask the chain's own hooks, the outermost first; that of CSRF stands here.
+
+        It looks for its token in the form, so a body that is too large has to be refused before it: Django reads the
+        files of a form to their end, however long they are.
+        """
+        refusal = _large_body_refused(request)
+        if refusal is not None:
+            return refusal
         for hook in self._hooks if _is_page(request) else ():
             if hasattr(hook, "process_view"):
                 response: HttpResponseBase | None = hook.process_view(request, view, args, kwargs)
@@ -116,6 +139,18 @@ class BrowserMiddleware:
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         return response
+
+
+def _large_body_refused(request: HttpRequest) -> HttpResponseBase | None:
+    """The answer to a body that is too large, or of no told length, wherever Django itself would parse it as a form."""
+    is_page = _is_page(request)
+    if not (is_page or request.path_info.startswith(_SESSION_API)):
+        return None
+    try:
+        declared_length(request, max_bytes=MAX_FORM_BYTES)
+    except DomainError as exc:
+        return page_for_error(request, status=exc.status, error=exc) if is_page else error_response(request, exc)
+    return None
 
 
 def _is_page(request: HttpRequest) -> bool:

@@ -23,8 +23,8 @@ _CHARSET = re.compile(r'charset\s*=\s*"?([^";\s]+)', re.IGNORECASE)
 Shape = TypeVar("Shape")
 
 
-def read_body(request: HttpRequest, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
-    """Return the raw body of at most `max_bytes` bytes.
+def declared_length(request: HttpRequest, *, max_bytes: int = MAX_BODY_BYTES) -> int:
+    """How long the body is, by its headers; nothing of it is read.
 
     WSGI servers hand over a chunked body as an empty one, which would be misread as "no body": it gets 411.
 
@@ -38,11 +38,21 @@ def read_body(request: HttpRequest, *, max_bytes: int = MAX_BODY_BYTES) -> bytes
         raise BadRequest("Content-Length must be a number.", field="Content-Length")
     if len(length) > 12 or int(length) > max_bytes:
         raise BodyTooLarge(f"The body may have at most {max_bytes} bytes.")
+    return int(length)
+
+
+def read_body(request: HttpRequest, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """Return the raw body of at most `max_bytes` bytes.
+
+    Raises:
+        LengthRequired, BodyTooLarge, BadRequest
+    """
+    length = declared_length(request, max_bytes=max_bytes)
     try:
         body = request.body
     except (RawPostDataException, OSError) as exc:
         raise BadRequest("The body could not be read to its end.") from exc
-    if len(body) != int(length):
+    if len(body) != length:
         raise BadRequest("The body is shorter than its Content-Length says.", field="Content-Length")
     return body
 

@@ -41,6 +41,8 @@ class RequestMiddleware:
             response = self._get_response(request)
             headers = response.headers
             headers["X-Request-ID"] = request_id()
+            if "Cache-Control" not in headers:
+                headers["Cache-Control"] = "no-store"
             if request.path.startswith(MACHINE_PREFIXES):
                 headers["X-Content-Type-Options"] = "nosniff"
             _log_access(request, response.status_code, started)
