@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from accounts.models import SCOPES, ApiKey, Customer, Invitation, Membership, OperatorKey, User
 from licensing.core.api.shapes import Asked, Instant, ListQuery, Shown
+from licensing.core.json_body import whole
 from licensing.core.models import AuditEvent
 
-CustomerId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{2,62}$", examples=["cust_123"])]
+CustomerId = Annotated[str, Meta(pattern=whole(r"[a-z][a-z0-9_]{2,62}"), examples=["cust_123"])]
 CustomerName = Annotated[str, Meta(min_length=1, max_length=200, examples=["Acme Corp"])]
 Reason = Annotated[str, Meta(max_length=500, examples=["Chargeback on invoice 1042"])]
 Cidr = Annotated[str, Meta(max_length=49, examples=["203.0.113.0/24"])]
@@ -21,7 +22,7 @@ KeyName = Annotated[str, Meta(min_length=1, max_length=100, examples=["Productio
 Scope = Literal[SCOPES]  # type: ignore[valid-type]
 Scopes = Annotated[list[Scope], Meta(min_length=1, max_length=len(SCOPES))]
 Email = Annotated[
-    str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$", examples=["admin@cust-123.example"])
+    str, Meta(min_length=3, max_length=254, pattern=whole(r"[^@\s]+@[^@\s]+"), examples=["admin@cust-123.example"])
 ]
 RoleName = Literal["owner", "admin", "developer", "billing", "viewer"]
 Overlap = Annotated[

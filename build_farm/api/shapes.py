@@ -9,12 +9,13 @@ from msgspec import Meta
 from build_farm.models import Build, SourceArchive
 from build_farm.selectors import Progress
 from licensing.core.api.shapes import Asked, Instant, ListQuery, Shown
+from licensing.core.json_body import whole
 from licensing.models import PLUGIN_NAME_PATTERN
 from registry.api.manage_shapes import ManagedReleaseShown, Version
 
 LOG_TAIL_CHARACTERS = 4000
-Target = Annotated[str, Meta(pattern=r"^[a-z0-9]{1,15}/[a-z0-9_]{1,15}$", examples=["linux/amd64"])]
-PluginName = Annotated[str, Meta(pattern=PLUGIN_NAME_PATTERN, examples=["api-logger"])]
+Target = Annotated[str, Meta(pattern=whole(r"[a-z0-9]{1,15}/[a-z0-9_]{1,15}"), examples=["linux/amd64"])]
+PluginName = Annotated[str, Meta(pattern=whole(PLUGIN_NAME_PATTERN.strip("^$")), examples=["api-logger"])]
 Id = Annotated[str, Meta(max_length=40)]
 StateName = Literal["queued", "building", "signing", "published", "failed", "cancelled", "superseded"]
 

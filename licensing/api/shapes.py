@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from accounts.api.shapes import Reason
 from licensing.core.api.shapes import Asked, Instant, ListQuery, Shown
+from licensing.core.json_body import whole
 from licensing.models import (
     Entitlement,
     Feature,
@@ -26,10 +27,12 @@ from licensing.rules.subscription import standing
 
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 BigCount = Annotated[int, Meta(ge=0, le=2**53)]
-TierName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9 _-]{0,31}$", examples=["Pro"])]
-FeatureCode = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$", examples=["api_logging"])]
-PluginName = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$", examples=["api-logger"])]
-Version = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$", examples=["2.1.0"])]
+TierName = Annotated[str, Meta(pattern=whole(r"[A-Za-z][A-Za-z0-9 _-]{0,31}"), examples=["Pro"])]
+FeatureCode = Annotated[str, Meta(pattern=whole(r"[a-z][a-z0-9_]{0,62}"), examples=["api_logging"])]
+PluginName = Annotated[str, Meta(pattern=whole(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?"), examples=["api-logger"])]
+Version = Annotated[
+    str, Meta(min_length=1, max_length=64, pattern=whole(r"[0-9A-Za-z][0-9A-Za-z.+-]*"), examples=["2.1.0"])
+]
 Value = bool | Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)] | Annotated[str, Meta(max_length=1000)]
 Text = Annotated[str, Meta(max_length=500)]
 Source = Annotated[str, Meta(max_length=100, examples=["order 1042"])]

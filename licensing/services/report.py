@@ -15,14 +15,15 @@ from licensing.core.actor import Actor
 from licensing.core.clock import from_epoch
 from licensing.core.errors import BadRequest, NotFound
 from licensing.core.ids import new_id
+from licensing.core.json_body import whole
 from licensing.models import Installation
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
 from licensing.rules.pipeline import CREDENTIAL_RULES, Facts, first_answer
-from licensing.rules.tokens import is_revoked
+from licensing.rules.tokens import Token, is_revoked
 from licensing.services import limits
 from licensing.services.asked import ANONYMOUS_PREFIX, Fingerprint, Name
-from licensing.services.authenticate import Caller, find_key, key_actor
+from licensing.services.authenticate import Caller, find_key, key_actor, refuse
 from licensing.services.installations import release_installation
 from licensing.services.outcome import Denied, Granted, Outcome
 from licensing.services.plugin_tokens import open_token
@@ -36,7 +37,7 @@ REASON = "reported"
 class ReportAsked(msgspec.Struct, frozen=True):
     """Body of `POST /api/plugins/report`. An API key names an installation; without, the anonymous one is meant."""
 
-    type: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=whole(r"[A-Za-z0-9_.-]+"))]
     plugin_name: Name
     evidence: dict[str, Any] | str = ""
     installation_id: Annotated[str, msgspec.Meta(min_length=1, max_length=40)] | None = None
@@ -50,6 +51,7 @@ class _Reporter:
     actor: Actor
     customer_id: str
     installation: Installation | None
+    headers: dict[str, str]
 
 
 def report(*, asked: ReportAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> Outcome:
@@ -58,40 +60,49 @@ def report(*, asked: ReportAsked, caller: Caller, sent: SentRequest, state: Stat
     Raises:
         BadRequest: a token's report names another installation than its own.
         NotFound: the key's customer has no such installation.
+        TooManyRequests: each report is an alarm, and draws on the limits like any other request.
     """
     # A plugin token is a JWS, which no API key looks like.
     found = (_by_token if caller.credential.count(".") == 2 else _by_key)(asked, caller, sent, state, now)
-    if isinstance(found, Verdict):
-        return Denied(found)
+    if isinstance(found, Denied):
+        return found
     if found.installation is None:
         raise NotFound("There is no such installation of this plugin.")
-    return Granted(_contain(found, found.installation, asked, now))
+    return Granted(_contain(found, found.installation, asked, now), found.headers)
 
 
-def _by_token(asked: ReportAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> _Reporter | Verdict:
+def _by_token(asked: ReportAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> _Reporter | Denied:
     presented = open_token(caller=caller, state=state, now=now)
     if isinstance(presented, Verdict):
         limits.note_bad_token(presented, caller.address)
-        return presented
-    token = presented.token
-    if is_revoked(token, presented.facts.customer):
+        return Denied(presented)
+    token, facts = presented.token, presented.facts
+    headers = limits.take(installation=token.installation_id, customer=facts.customer, catalogue=facts.catalogue)
+    refusal = _token_refusal(token, facts, asked, caller, sent)
+    if refusal is not None:
+        return refuse(refusal, facts, presented.actor, headers, token.installation_id)
+    if asked.installation_id not in (None, token.installation_id):
+        raise BadRequest("installation_id: a token reports its own installation.", field="installation_id")
+    row = Installation.objects.filter(pk=token.installation_id, customer_id=token.customer_id).first()
+    return _Reporter(presented.actor, token.customer_id, row, headers)
+
+
+def _token_refusal(token: Token, facts: Facts, asked: ReportAsked, caller: Caller, sent: SentRequest) -> Verdict | None:
+    """Why a token may not report, if it may not; who reports needs no paid subscription."""
+    if is_revoked(token, facts.customer):
         return deny(codes.TOKEN_REVOKED)
     if asked.plugin_name != token.plugin:
         return deny(codes.PLUGIN_MISMATCH)
-    if asked.installation_id not in (None, token.installation_id):
-        raise BadRequest("installation_id: a token reports its own installation.", field="installation_id")
-    refusal = check_proof(sent=sent, credential=caller.credential, build_id=token.build_id, is_required=False, now=now)
-    if refusal is not None:
-        return refusal
-    row = Installation.objects.filter(pk=token.installation_id, customer_id=token.customer_id).first()
-    return _Reporter(presented.actor, token.customer_id, row)
+    return check_proof(
+        sent=sent, credential=caller.credential, build_id=token.build_id, is_required=False, now=facts.now
+    )
 
 
-def _by_key(asked: ReportAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> _Reporter | Verdict:
+def _by_key(asked: ReportAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> _Reporter | Denied:
     found = find_key(caller, "", state)
     if found is None:
         limits.note_bad_credential(caller.address)
-        return deny(codes.API_KEY_INVALID)
+        return Denied(deny(codes.API_KEY_INVALID))
     customer, key = found
     facts = Facts(
         now=now,
@@ -103,14 +114,19 @@ def _by_key(asked: ReportAsked, caller: Caller, sent: SentRequest, state: State,
         source_address=caller.address,
     )
     verdict = first_answer(CREDENTIAL_RULES, facts)
+    actor, apart = key_actor(key, caller), "" if verdict.valid else f":{key.id}"
+    taking = limits.begin_take(
+        installation=f"report:{key.id}", customer=customer, catalogue=facts.catalogue, apart=apart
+    )
+    headers = taking.headers()
     if not verdict.valid:
-        return verdict
+        return refuse(verdict, facts, actor, headers)
     rows = Installation.objects.filter(customer_id=customer.id, plugin_id=asked.plugin_name, mode=key.mode)
     if asked.installation_id is not None:
         rows = rows.filter(pk=asked.installation_id)
     else:
         rows = rows.filter(fingerprint=asked.fingerprint or f"{ANONYMOUS_PREFIX}{key.id}")
-    return _Reporter(key_actor(key, caller), customer.id, rows.first())
+    return _Reporter(actor, customer.id, rows.first(), headers)
 
 
 def _contain(reporter: _Reporter, installation: Installation, asked: ReportAsked, now: float) -> dict[str, Any]:

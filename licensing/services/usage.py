@@ -6,7 +6,7 @@ should Valkey lose it. While Valkey is away quotas fail open: batches are counte
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
@@ -15,12 +15,14 @@ import msgspec
 from django.db import transaction
 
 from licensing.core.clock import from_epoch, rfc3339
+from licensing.core.json_body import whole
 from licensing.core.postgresql.prepared import fetch_row
 from licensing.core.valkey import Script, ValkeyAway, valkey
 from licensing.models import UsageBatch
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
 from licensing.rules.grants import grant_for
+from licensing.rules.pipeline import Facts
 from licensing.services import limits
 from licensing.services.authenticate import Caller
 from licensing.services.counts import (
@@ -38,6 +40,7 @@ from licensing.services.proofs import SentRequest
 from licensing.services.state import State
 
 MAX_EVENTS: Final = 1000
+OTHER_EVENTS: Final = "_other"  # no feature's code begins like that
 _BATCH_SECONDS: Final = 26 * 3600
 _DAY_SECONDS: Final = 50 * 3600
 
@@ -64,21 +67,21 @@ return {1, used + tonumber(ARGV[1])}
 class EventAsked(msgspec.Struct, frozen=True):
     """How often something happened; `feature` is the code of the feature it used."""
 
-    feature: Annotated[str, msgspec.Meta(min_length=1, max_length=63, pattern=r"^[a-z][a-z0-9_]*$")]
+    feature: Annotated[str, msgspec.Meta(min_length=1, max_length=63, pattern=whole(r"[a-z][a-z0-9_]*"))]
     count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1
 
 
 class UsageAsked(msgspec.Struct, frozen=True):
     """Body of `POST /api/plugins/usage`; a batch of the same id counts once."""
 
-    batch_id: Annotated[str, msgspec.Meta(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9._~-]+$")]
+    batch_id: Annotated[str, msgspec.Meta(min_length=8, max_length=128, pattern=whole(r"[A-Za-z0-9._~-]+"))]
     events: Annotated[tuple[EventAsked, ...], msgspec.Meta(min_length=1, max_length=MAX_EVENTS)]
 
-    def totals(self) -> dict[str, int]:
-        """Counts by measure."""
+    def totals(self, features: Container[str]) -> dict[str, int]:
+        """Counts by measure; events of all but `features` under one, so that nobody makes up a row for each."""
         found: dict[str, int] = {}
         for event in self.events:
-            measure = EVENT_PREFIX + event.feature
+            measure = EVENT_PREFIX + (event.feature if event.feature in features else OTHER_EVENTS)
             found[measure] = found.get(measure, 0) + event.count
         return found
 
@@ -114,11 +117,17 @@ def report_usage(*, asked: UsageAsked, caller: Caller, sent: SentRequest, state:
         return Denied(verdict, headers)
     day = Day(token.customer_id, token.plugin, from_epoch(now).date())
     quota = grant_for(facts).events_per_day
-    counted, used = count_batch(day=day, batch_id=asked.batch_id, totals=asked.totals(), quota=quota)
+    totals = asked.totals(_known_features(facts))
+    counted, used = count_batch(day=day, batch_id=asked.batch_id, totals=totals, quota=quota)
     told = {"quota": quota, "used": used, "remaining": max(0, quota - used), "resets_at": rfc3339(day.resets_at)}
     if not counted:
         return Denied(deny(codes.QUOTA_EXCEEDED), headers, told)
     return Granted({"success": True, "batch_id": asked.batch_id, **told}, headers)
+
+
+def _known_features(facts: Facts) -> Container[str]:
+    """The features that the plugin lists; one that lists none may have any of the catalogue's."""
+    return (facts.plugin and facts.plugin.features) or facts.catalogue.features
 
 
 def count_batch(*, day: Day, batch_id: str, totals: Mapping[str, int], quota: int) -> tuple[bool, int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import wraps
+from http import HTTPStatus
 from typing import Any, cast
 
 import msgspec
@@ -188,8 +189,8 @@ def _write(
         with transaction.atomic():
             response, holds_secret = work()
     except DomainError as exc:
-        if exc.status >= 500:
-            raise
+        if exc.status >= 500 or exc.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise  # asked again it may go well
         # What was refused did nothing, and the refusal is remembered like any other answer.
         response, holds_secret = error_response(request, exc), False
     idempotency.remember(claim, response, holds_secret=holds_secret)
