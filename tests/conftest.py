@@ -7,11 +7,19 @@ from pathlib import Path
 
 import django
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from licensing.crypto.sealing import new_versioned_key
 from licensing.embedded.services import EmbeddedServices
 
 _PURPOSES = ("AUTH", "BUILDS", "TOKENS", "WEB", "ARTIFACTS")
+
+# The same examples every time, and however busy the machine is: slowness is no fault.
+hypothesis_settings.register_profile(
+    "keywright", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("keywright")
 
 
 @pytest.hookimpl(tryfirst=True)
