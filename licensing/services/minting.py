@@ -95,9 +95,11 @@ def _private_plugins(customer: CustomerSnapshot, facts: Facts) -> list[str]:
 
 
 def _token_end(facts: Facts, grant: Grant) -> int:
-    end = int(min(int(facts.now) + settings.TOKEN_TTL_SECONDS, grant.access_until, _build_end(facts)))
-    # An end within this very second still makes a token, good for no second more.
-    return max(end, int(facts.now) + 1)
+    """The token's `exp`: whole seconds, never beyond what is paid for.
+
+    It lies ahead, since by the rules an end within this very second has come already.
+    """
+    return int(min(int(facts.now) + settings.TOKEN_TTL_SECONDS, grant.access_until, _build_end(facts)))
 
 
 def _build_end(facts: Facts) -> float:

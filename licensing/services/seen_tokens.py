@@ -86,6 +86,7 @@ def _token(claims: PluginClaims) -> Token:
         tier=claims.subscription_tier,
         features=_one_of(claims.authorized_features),
         permissions=_one_of(claims.plugin_permissions),
+        expires_at=claims.exp,
     )
 
 
