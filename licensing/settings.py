@@ -296,6 +296,7 @@ SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 # The browser itself holds a __Host- cookie to TLS, to this host alone and to no narrower path.
 COOKIE_PREFIX = "__Host-" if SESSION_COOKIE_SECURE else ""
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}session", f"{COOKIE_PREFIX}csrf"
+MESSAGE_STORAGE = "accounts.portal.sessions.MessageStorage"
 SECURE_HSTS_SECONDS = 31536000 if SESSION_COOKIE_SECURE else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SESSION_COOKIE_SECURE
 SECURE_SSL_REDIRECT = False  # the proxy speaks TLS; this server would only redirect its own health checks
