@@ -6,7 +6,7 @@ import selectors
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from build_farm.sandbox.cgroup import Cgroup, own_cgroup
 from build_farm.sandbox.launcher import FAILURE_EXIT_CODE
 from build_farm.sandbox.log_capture import BoundedLog, clean
 from build_farm.sandbox.seccomp import build_filter
+from build_farm.sandbox.slots import has_processes
 from build_farm.sandbox.spec import SandboxLimits, SandboxResult, SandboxSpec, SandboxUnavailable, Stop
 from build_farm.sandbox.watchdog import TreeUsage, measure_tree, start_time
 
@@ -226,21 +227,28 @@ class _Run:
         The launcher's pid is the outer bubblewrap; its death kills the inner one, whose death kills the init of the
         pid namespace, with which the kernel kills every process in it. Init is reaped after all of these.
         """
-        if not self.is_drained and self.process.poll() is None:
+        is_killed = not self.is_drained and self.process.poll() is None
+        if is_killed:
             self.process.kill()
         try:
             self.process.wait(timeout=_DEATH_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(timeout=_DEATH_SECONDS)
-        deadline = monotonic() + _DEATH_SECONDS
-        while self._namespace_init and start_time(self._namespace_init[0]) == self._namespace_init[1] is not None:
-            if monotonic() > deadline:
-                raise SandboxUnavailable("a sandbox did not die; its slot is not usable")
-            sleep(0.002)
+        _until_gone(self._is_init_alive)
+        uid = self.spec.slot.uid
+        if is_killed and uid is not None:
+            # It may have been killed while bubblewrap was starting, and init was not known yet.
+            _until_gone(lambda: has_processes(uid))
         assert self.process.stdout is not None  # noqa: S101 - we asked for a pipe
         self.process.stdout.close()
         self.wall_seconds = monotonic() - self.started
+
+    def _is_init_alive(self) -> bool:
+        if self._namespace_init is None:
+            return False
+        pid, started = self._namespace_init
+        return started is not None and start_time(pid) == started
 
     def result(self) -> SandboxResult:
         """The outcome, or SandboxUnavailable if the command never ran."""
@@ -267,3 +275,11 @@ class _Run:
         said = clean(self.log.text(redact=self.spec.redact).encode()).strip().splitlines()
         who = "the launcher" if code == FAILURE_EXIT_CODE else "bubblewrap"
         return f"{who} ended with {code} before the command ran: {said[-1] if said else 'no message'}"
+
+
+def _until_gone(is_alive: Callable[[], bool]) -> None:
+    deadline = monotonic() + _DEATH_SECONDS
+    while is_alive():
+        if monotonic() > deadline:
+            raise SandboxUnavailable("a sandbox did not die; its slot is not usable")
+        sleep(0.002)
