@@ -29,6 +29,13 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return page_for_error(request, status=404)
 
 
+def too_many_requests(request: HttpRequest) -> HttpResponse:
+    """A limit of sign-in, of codes or of mails is used up. django-allauth asks for this by the name `handler429`."""
+    response = page_for_error(request, status=429)
+    response.headers["Retry-After"] = "60"  # all but that of one address's failures are limits of a minute
+    return response
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     """An error outside of any view; Django has logged it."""
     if _is_machine(request):
