@@ -26,20 +26,27 @@ _LONGEST_BLOCK_SECONDS: Final = 3600
 _REMEMBER_STRIKES_SECONDS: Final = 86400
 _MAX_BLOCKS_HERE: Final = 10_000
 
+# No bucket can be emptier than empty: one that says so was written before the clock was set back (or when buckets were
+# deeper), and is written anew, or it would refuse everybody until the clock has caught up.
 # KEYS: buckets. ARGV: for each the cost of one request and the depth, both in microseconds. Answers {refused bucket
 # or 0, microseconds to wait, microseconds of depth left in the first bucket}.
 _TAKE: Final = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local full_at = {}
+local full_at, refused, wait = {}, 0, 0
 for i, key in ipairs(KEYS) do
+  local depth = tonumber(ARGV[2 * i])
   local at = tonumber(redis.call('GET', key) or 0)
   if at < now then at = now end
-  at = at + tonumber(ARGV[2 * i - 1])
-  local over = at - now - tonumber(ARGV[2 * i])
-  if over > 0 then return {i, over, 0} end
-  full_at[i] = at
+  if at > now + depth then
+    at = now + depth
+    redis.call('SET', key, string.format('%.0f', at), 'PX', math.ceil(depth / 1000) + 1)
+  end
+  full_at[i] = at + tonumber(ARGV[2 * i - 1])
+  local over = full_at[i] - now - depth
+  if over > 0 and refused == 0 then refused, wait = i, over end
 end
+if refused > 0 then return {refused, wait, 0} end
 for i, key in ipairs(KEYS) do
   redis.call('SET', key, string.format('%.0f', full_at[i]), 'PX', math.ceil((full_at[i] - now) / 1000) + 1)
 end
@@ -55,6 +62,10 @@ local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local at = tonumber(redis.call('GET', KEYS[1]) or 0)
 if at < now then at = now end
+if at > now + tonumber(ARGV[2]) then
+  at = now + tonumber(ARGV[2])
+  redis.call('SET', KEYS[1], string.format('%.0f', at), 'PX', math.ceil(tonumber(ARGV[2]) / 1000) + 1)
+end
 at = at + tonumber(ARGV[1])
 if at - now <= tonumber(ARGV[2]) then
   redis.call('SET', KEYS[1], string.format('%.0f', at), 'PX', math.ceil((at - now) / 1000) + 1)

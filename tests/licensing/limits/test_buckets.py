@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+import redis
 from pytest_django import Settings
 
 from licensing.core import metrics
@@ -56,22 +58,28 @@ def failed_open() -> float:
 
 @pytest.fixture(autouse=True)
 def limits_on(settings: Settings, empty_valkey: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.RATE_LIMIT_PER_MINUTE = 60
+    # One a minute: what is counted here takes less, however busy the machine is.
+    settings.RATE_LIMIT_PER_MINUTE = 1
     settings.RATE_LIMIT_BURST = 30
     monkeypatch.setattr(limits, "_blocked_until", {})
 
 
 class TestInstallation:
-    def test_has_a_burst_and_then_one_a_second(self) -> None:
+    def test_has_a_burst_and_is_then_told_when_to_come_again(self) -> None:
         assert allowed_of(40, take) == 30
         with pytest.raises(TooManyRequests) as refused:
             take()
         headers = refused.value.headers
-        assert headers["Retry-After"] == "1"
+        assert 1 <= int(headers["Retry-After"]) <= 60
         assert headers["RateLimit-Remaining"] == "0"
         assert headers["RateLimit-Limit"] == "30"
-        assert headers["RateLimit-Policy"] == "60;w=60;burst=30"
-        assert 29 <= int(headers["RateLimit-Reset"]) <= 30
+        assert headers["RateLimit-Policy"] == "1;w=60;burst=30"
+        assert 29 * 60 <= int(headers["RateLimit-Reset"]) <= 30 * 60
+
+    def test_fills_again_at_its_pace(self, settings: Settings) -> None:
+        settings.RATE_LIMIT_PER_MINUTE, settings.RATE_LIMIT_BURST = 600, 2
+        allowed_of(3, take)
+        until_allowed()
 
     def test_told_what_is_left(self) -> None:
         assert [take()["RateLimit-Remaining"] for _ in range(3)] == ["29", "28", "27"]
@@ -82,10 +90,12 @@ class TestInstallation:
 
     def test_a_refusal_costs_nothing(self) -> None:
         allowed_of(30, take)
-        assert allowed_of(200, take) <= 1
-        with pytest.raises(TooManyRequests) as refused:
+        with pytest.raises(TooManyRequests) as first:
             take()
-        assert refused.value.headers["Retry-After"] == "1"
+        assert allowed_of(200, take) == 0
+        with pytest.raises(TooManyRequests) as last:
+            take()
+        assert int(last.value.headers["Retry-After"]) <= int(first.value.headers["Retry-After"]) <= 60
 
     def test_off_at_zero(self, settings: Settings) -> None:
         settings.RATE_LIMIT_PER_MINUTE = 0
@@ -95,10 +105,73 @@ class TestInstallation:
         settings.RATE_LIMIT_PER_MINUTE, settings.RATE_LIMIT_BURST = 600, 5  # one each 100 ms
         began = time.monotonic()
         allowed = 0
-        while (elapsed := time.monotonic() - began) < 1.5:
+        while time.monotonic() - began < 1.5:
             allowed += allowed_of(1, take)
             assert allowed <= 5 + 10 * (time.monotonic() - began)
-        assert allowed >= 4 + int(10 * elapsed) - 1
+        assert allowed >= 5
+
+    def test_no_minute_begins_with_a_new_burst(self) -> None:
+        """A counter by calendar minute would let through a burst on either side of its edge."""
+        assert allowed_of(40, take) == 30
+        for _ in range(5):
+            advance(minutes=1)
+            assert allowed_of(40, take) == 1
+        advance(minutes=10)
+        assert allowed_of(40, take) == 10
+        advance(minutes=10_000)
+        assert allowed_of(40, take) == 30
+
+
+def advance(*, minutes: int) -> None:
+    """Let Valkey's clock go on (or back) by so much, as seen from every bucket: only the difference is ever used."""
+
+    def shift(client: redis.Redis) -> None:
+        for key in client.scan_iter("limit:*"):
+            client.set(key, int(cast("bytes", client.get(key))) - minutes * 60_000_000)
+
+    valkey().run(shift)
+
+
+class TestClock:
+    """Buckets are kept by Valkey's clock, which can be set back."""
+
+    @pytest.mark.parametrize("minutes", [1, 60, 14_400])
+    def test_set_back_it_gives_nothing_and_locks_nobody_out(self, minutes: int) -> None:
+        allowed_of(40, take)
+        advance(minutes=-minutes)
+        with pytest.raises(TooManyRequests) as refused:
+            take()
+        assert int(refused.value.headers["Retry-After"]) <= 60
+        assert allowed_of(40, take) == 0
+        advance(minutes=1)
+        assert allowed_of(40, take) == 1
+        advance(minutes=30)
+        assert allowed_of(40, take) == 30
+
+    def test_set_back_the_customers_bucket_goes_on_too(self) -> None:
+        of = customer(places=1)
+        allowed_of(40, lambda: take(of=of))
+        advance(minutes=-1440)
+        assert allowed_of(10, lambda: take("inst_fresh", of=of)) == 0
+        advance(minutes=1)
+        assert allowed_of(10, lambda: take("inst_fresh", of=of)) == 1
+
+    def test_set_back_an_address_is_blocked_for_no_longer(self) -> None:
+        assert allowed_of(100, lambda: limits.note_bad_credential("192.0.2.1")) == 100
+        advance(minutes=-1440)
+        with pytest.raises(TooManyRequests) as refused:
+            limits.note_bad_credential("192.0.2.1")
+        assert int(refused.value.headers["Retry-After"]) == 30
+        valkey().run(lambda client: client.delete("limit:block:192.0.2.1", "limit:strikes:192.0.2.1"))
+        advance(minutes=1)
+        assert allowed_of(10, lambda: limits.note_bad_credential("192.0.2.1")) == 10
+
+    def test_a_smaller_burst_holds_at_once(self, settings: Settings) -> None:
+        allowed_of(25, take)
+        settings.RATE_LIMIT_BURST = 5
+        with pytest.raises(TooManyRequests) as refused:
+            take()
+        assert int(refused.value.headers["Retry-After"]) <= 60
 
 
 class TestCustomer:
@@ -128,23 +201,35 @@ class TestTogether:
         def hammer() -> None:
             counts.append(allowed_of(20, take))
 
-        began = time.monotonic()
         threads = [threading.Thread(target=hammer) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert 30 <= sum(counts) <= 30 + time.monotonic() - began + 1
+        assert len(counts) == 8
+        assert sum(counts) == 30
+
+    def test_threads_of_many_installations_never_get_more_than_their_customer_has(self) -> None:
+        counts: list[int] = []
+
+        def hammer(installation: str) -> None:
+            counts.append(allowed_of(25, lambda: take(installation, of=customer(places=2))))
+
+        threads = [threading.Thread(target=hammer, args=(f"inst_{number}",)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(counts) == 8
+        assert sum(counts) == 60
 
     def test_processes_never_get_more_than_the_bucket_holds(self) -> None:
-        began = time.monotonic()
         script = Path(__file__).parent / "hammer.py"
         processes = [
             subprocess.Popen([sys.executable, str(script), valkey().url, "40"], stdout=subprocess.PIPE, text=True)
             for _ in range(3)
         ]
-        allowed = sum(int(process.communicate()[0]) for process in processes)
-        assert 30 <= allowed <= 30 + time.monotonic() - began + 1
+        assert sum(int(process.communicate()[0]) for process in processes) == 30
 
 
 class TestBadCredentials:
@@ -208,7 +293,7 @@ class TestValkeyAway:
         limits.note_bad_credential("192.0.2.1")
         assert failed_open() == before + 41
         own.start()
-        assert until_limited() < 5
+        until_limited()
         assert allowed_of(40, take) <= 30
 
     def test_a_restart_between_two_requests_is_not_noticed(self, own: OwnValkey) -> None:
@@ -227,10 +312,11 @@ class TestValkeyAway:
         own.freeze()
         began = time.monotonic()
         assert take() == {}
-        assert 0.2 <= time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.2
         began = time.monotonic()
         assert [take() for _ in range(1000)] == [{}] * 1000
-        assert time.monotonic() - began < 1
+        # Had each of them waited as the first did, they would take minutes.
+        assert time.monotonic() - began < 60
 
     def test_an_answer_that_comes_too_late_is_never_taken_for_the_next_one(self, own: OwnValkey) -> None:
         take("inst_1")
@@ -245,6 +331,14 @@ def until_limited() -> float:
     """Ask until Valkey is asked again; the seconds that took."""
     began = time.monotonic()
     while not take("inst_probe"):
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         time.sleep(0.02)
     return time.monotonic() - began
+
+
+def until_allowed() -> None:
+    """Ask until one more is let through."""
+    began = time.monotonic()
+    while allowed_of(1, take) == 0:
+        assert time.monotonic() - began < 30
+        time.sleep(0.02)

@@ -66,6 +66,23 @@ class TestQuota:
         assert count("batch-01", 100, of=tomorrow)[0]
         assert count("batch-02", 100, of=tomorrow) == (True, 100)
 
+    def test_a_clock_that_is_set_back_over_midnight_finds_the_day_as_it_was(self, cast: Cast) -> None:
+        tomorrow = day(on=TODAY + timedelta(days=1))
+        count("batch-01", 90)
+        assert count("batch-02", 70, of=tomorrow) == (True, 70)
+        assert count("batch-03", 11) == (False, 90)
+        assert count("batch-04", 10) == (True, 100)
+        assert count("batch-05", 31, of=tomorrow) == (False, 70)
+        flush_usage()
+        assert (stored(), stored(tomorrow)) == (100, 70)
+
+    def test_a_day_that_was_flushed_and_lost_is_not_begun_anew_by_a_clock_set_back(self, cast: Cast) -> None:
+        count("batch-01", 100)
+        count("batch-02", 1, of=day(on=TODAY + timedelta(days=1)))
+        flush_usage()
+        forget_everything()
+        assert count("batch-03", 1) == (False, 100)
+
     def test_a_day_ends_where_the_next_begins(self) -> None:
         assert day().resets_at == datetime(2026, 3, 2, tzinfo=UTC)
 
