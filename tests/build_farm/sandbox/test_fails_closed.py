@@ -2,13 +2,25 @@
 
 import dataclasses
 import os
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
-from build_farm.sandbox import InlineFile, Mount, SandboxResult, SandboxSpec, SandboxUnavailable, run_sandboxed
+from build_farm.sandbox import (
+    InlineFile,
+    Mount,
+    SandboxResult,
+    SandboxSpec,
+    SandboxUnavailable,
+    Stop,
+    cgroup,
+    run_sandboxed,
+    runner,
+)
 from build_farm.sandbox.cgroup import own_cgroup
 from build_farm.sandbox.seccomp import build_filter
 
@@ -110,6 +122,56 @@ def test_a_cgroups_bounds_are_those_of_the_run(spec: SandboxSpec, farm: Path) ->
         for file in cgroup.folder.iterdir():  # on a real cgroup these are no files of ours
             file.unlink()
     assert list((farm / "cgroup").iterdir()) == [farm / "cgroup" / "cgroup.subtree_control"]
+
+
+def test_a_run_joins_its_cgroup_before_it_starts_and_the_kernels_kill_is_its_end(
+    spec: SandboxSpec, farm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder in the place of a delegated cgroup: what is written to it, and what is read of it."""
+    (farm / "cgroup").mkdir()
+    (farm / "cgroup" / "cgroup.subtree_control").write_text("memory pids\n")
+    make_folder, written = Path.mkdir, {}
+
+    def as_the_kernel_makes_it(folder: Path, *arguments: Any, **options: Any) -> None:
+        make_folder(folder, *arguments, **options)
+        if folder.parent == farm / "cgroup":
+            (folder / "memory.swap.max").write_text("max")
+            (folder / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 1\noom_kill 1\noom_group_kill 1\n")
+
+    def as_the_kernel_removes_it(folder: Path) -> None:
+        written.update({path.name: path.read_text() for path in folder.iterdir()})
+        shutil.rmtree(folder)
+
+    monkeypatch.setattr(Path, "mkdir", as_the_kernel_makes_it)
+    monkeypatch.setattr(cgroup, "_remove", as_the_kernel_removes_it)
+    if spec.slot.uid is not None:
+        (farm / "cgroup").chmod(0o700)  # joined while the launcher is still root
+    result = run_sandboxed(dataclasses.replace(spec, cgroup_parent=farm / "cgroup"), (*COMMAND[:3], "exit 1"))
+    assert (result.stop, result.exit_code, result.cgroup) == (Stop.MEMORY, None, True)
+    assert int(written["cgroup.procs"]) > 1
+    assert written["memory.oom.group"] == "1"
+    assert written["memory.swap.max"] == "0"
+    assert int(written["memory.max"]) == spec.limits.memory_bytes + spec.limits.scratch_bytes
+    assert int(written["pids.max"]) == spec.limits.processes + 8
+
+
+def test_a_cgroup_that_cannot_be_joined(witness: tuple[SandboxSpec, Path], farm: Path) -> None:
+    spec, output = witness
+    (farm / "cgroup").mkdir()
+    (farm / "cgroup" / "cgroup.subtree_control").write_text("memory pids\n")
+    name = f"keywright-slot-{spec.slot.number}-{os.getpid()}"
+
+    def spoil(limits: Any, *, shared_uid: bool) -> dict[str, int]:
+        (farm / "cgroup" / name / "cgroup.procs").mkdir()
+        (farm / "cgroup" / name / "memory.events").write_text("oom_kill 0\n")
+        return {}
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runner, "_resource_limits", spoil)
+        patched.setattr(cgroup, "_remove", shutil.rmtree)
+        with pytest.raises(SandboxUnavailable, match="the launcher ended with 125"):
+            run_sandboxed(dataclasses.replace(spec, cgroup_parent=farm / "cgroup"), COMMAND)
+    assert output.read_text() == ""
 
 
 def test_an_unknown_architecture_has_no_filter() -> None:
