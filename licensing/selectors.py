@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from django.db import connection
 
+from licensing.core.postgresql.prepared import fetch_row
 from licensing.rules.snapshot import Catalogue, CustomerSnapshot
 
 _EPOCH: Final = "extract(epoch FROM {0})::float8"
@@ -40,7 +41,7 @@ SELECT jsonb_build_array(
   (SELECT jsonb_object_agg(g.kind || ':' || g.subject_id, g.value)
      FROM generation g WHERE g.customer_id = c.id)
 )::text
-FROM customer c WHERE c.id = %s
+FROM customer c WHERE c.id = %(customer)s
 """  # noqa: S608  assembled from constants of this module alone
 
 _CATALOGUE_SQL: Final = """
@@ -84,9 +85,8 @@ def load_customer(customer_id: str) -> CustomerSnapshot | None:
 
 def read_customer(customer_id: str) -> bytes | None:
     """Read one customer's snapshot as it is kept in memory: written out it takes a fifth of the room."""
-    with connection.cursor() as cursor:
-        cursor.execute(_CUSTOMER_SQL, [customer_id])
-        row = cursor.fetchone()
+    # Planning the statement takes the server five times as long as running it.
+    row = fetch_row(_CUSTOMER_SQL, {"customer": customer_id})
     return row[0].encode() if row else None
 
 
