@@ -105,7 +105,5 @@ def load_catalogue() -> Catalogue:
 
 def customer_of_key(digests: tuple[bytes, ...]) -> str | None:
     """Find whose key has one of these digests: one lookup in a unique index."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT customer_id FROM api_key WHERE digest = ANY(%s)", [list(digests)])
-        row = cursor.fetchone()
+    row = fetch_row("SELECT customer_id FROM api_key WHERE digest = ANY(%(digests)s)", {"digests": list(digests)})
     return row[0] if row else None
