@@ -49,6 +49,7 @@ class Quickstart:
         with_builds: bool = False,
     ) -> None:
         self.data_dir = data_dir
+        self.environment = dict(environment or {})
         self.port = port or free_port()
         command = [*as_user(uid), str(SOURCE_ROOT / "manage.py"), "quickstart"]
         command += ["--data-dir", str(data_dir), "--port", str(self.port), *options]

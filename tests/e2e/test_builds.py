@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -19,8 +22,14 @@ from typing import Any
 
 import pytest
 
+from build_farm.compile import find_toolchain
+from build_farm.compile.go_command import go_environment
+from licensing.crypto.build_slot import SlotIdentity, open_secret
+from licensing.crypto.keys import key_root
 from tests.e2e.quickstart import Quickstart, document
-from tests.licensing.embedded.processes import wait_for
+from tests.e2e.tampering import is_refused_whatever_is_changed
+from tests.e2e.worker_watch import WorkerWatch
+from tests.licensing.embedded.processes import SOURCE_ROOT, wait_for
 
 CUSTOMER = "cust_123"
 ARCH = "amd64" if os.uname().machine == "x86_64" else "arm64"
@@ -76,6 +85,12 @@ class Vendor:
         except urllib.error.HTTPError as exc:
             return exc.code, json.load(exc)
 
+    def fetch(self, path: str) -> bytes:
+        """What anybody may have."""
+        with urllib.request.urlopen(self.base + path, timeout=30) as response:  # noqa: S310
+            content: bytes = response.read()
+            return content
+
     def set_tier(self, tier: str) -> None:
         status, answer = self.ask("PATCH", f"/api/manage/customers/{CUSTOMER}/subscription", {"tier": tier})
         assert status == 200, answer
@@ -89,13 +104,28 @@ class Vendor:
         key: str = answer["key"]
         return key
 
-    def download(self, folder: Path) -> Path:
+    def rebuild(self) -> dict[str, Any]:
+        """Have the customer's build made once more, and wait until it is there; the build."""
+        asked = {"plugin": "api-logger", "version": "2.1.0", "target": f"linux/{ARCH}", "again": True}
+        status, build = self.ask("POST", "/api/builds", asked, key=self.api_key)
+        assert status == 202, build
+
+        def is_there() -> bool:
+            build.update(self.ask("GET", f"/api/builds/{build['id']}", key=self.api_key)[1])
+            assert build["state"] not in ("failed", "cancelled"), build
+            return bool(build["state"] == "published")
+
+        wait_for(is_there, seconds=BUILD_SECONDS)
+        return dict(build)
+
+    def download(self, folder: Path, *, key: str | None = None) -> Path:
         """Ask until the build is there, fetch it, unpack it."""
         found: dict[str, Any] = {}
+        key = key or self.api_key
 
         def is_there() -> bool:
             path = "/api/registry/plugins/api-logger/releases/2.1.0/download"
-            status, answer = self.ask("POST", path, {"os": "linux", "arch": ARCH}, key=self.api_key)
+            status, answer = self.ask("POST", path, {"os": "linux", "arch": ARCH}, key=key)
             assert status in (200, 202), answer
             assert answer.get("status") != "failed", answer
             if status == 200:
@@ -103,7 +133,7 @@ class Vendor:
             return status == 200
 
         wait_for(is_there, seconds=BUILD_SECONDS)
-        package = folder / found["filename"]
+        package: Path = folder / str(found["filename"])
         with urllib.request.urlopen(found["url"], timeout=60) as response:  # noqa: S310
             package.write_bytes(response.read())
         subprocess.run(["tar", "-xzf", package.name], cwd=folder, check=True)
@@ -220,8 +250,13 @@ def is_quiet(plugin: Plugin, endpoint: Endpoint, *, within: float) -> bool:
 
 
 def test_the_demo_plugin_from_its_build_to_an_outage(server: Quickstart, tmp_path: Path) -> None:
-    vendor, endpoint, place = Vendor(server), Endpoint(), tmp_path / "package"
-    place.mkdir()
+
+    def folder_of(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        return folder
+
+    vendor, endpoint, place = Vendor(server), Endpoint(), folder_of("package")
     started: list[Plugin] = []
 
     def start(api_key: str, state: str) -> Plugin:
@@ -230,7 +265,12 @@ def test_the_demo_plugin_from_its_build_to_an_outage(server: Quickstart, tmp_pat
 
     try:
         vendor.download(place)
+        shows_nothing_of_keys_and_builder(server, vendor, folder_of("watched"))
         survives_a_killed_worker(server, vendor)
+        other = folder_of("other")
+        vendor.download(other, key=vendor.document["customers"]["enterprise_456"]["api_key"])
+        authority = vendor.fetch("/.well-known/keywright-authority")
+        is_refused_whatever_is_changed(place, other, authority, tmp_path / "changed")
         is_verified_with_openssl_and_sha256sum_alone(server, place)
         plugin = start(vendor.api_key, "one")
         follows_its_tier(vendor, plugin, endpoint)
@@ -246,6 +286,65 @@ def test_the_demo_plugin_from_its_build_to_an_outage(server: Quickstart, tmp_pat
             each.close()
         endpoint.close()
     assert vendor.api_key not in "".join(line for each in started for line in [*each.lines, *each.notes])
+
+
+def shows_nothing_of_keys_and_builder(server: Quickstart, vendor: Vendor, place: Path) -> None:
+    """Neither the package, nor `go version -m`, nor the processes below the worker, nor any log (acceptance)."""
+    with WorkerWatch(server.program("worker-build")) as seen:
+        build = vendor.rebuild()
+    vendor.download(place)
+    manifest = json.loads((place / "plugin.manifest").read_text())
+    assert manifest["build_id"] == build["id"]
+    binary = (place / "plugin").read_bytes()
+    sealed, secret = opened_secret(binary, manifest, vendor.api_key)
+    keys = {vendor.api_key, vendor.document["operator"]["api_key"]}
+    hidden = {text.encode() for text in keys} | {secret, secret.hex().encode(), base64.b64encode(secret)}
+    hidden |= {base64.urlsafe_b64encode(secret).rstrip(b"=")}
+    machine = {str(server.data_dir), str(SOURCE_ROOT), sys.prefix, server.environment["BUILD_DIR"]}
+    machine |= {server.environment["BUILD_CACHE_DIR"], f"{Path.home()}/", str(find_toolchain().root)}
+    builder = {text.encode() for text in machine}
+
+    files = {path.name: path.read_bytes() for path in place.iterdir() if path.name.startswith("plugin")}
+    assert len(files) == 8
+    told = subprocess.run(
+        [str(find_toolchain().root / "bin" / "go"), "version", "-m", "plugin"],
+        cwd=place,
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert b"keywright.dev/gokit" in told
+    for name, content in {**files, "go version -m": told}.items():
+        assert not [text for text in hidden | builder if text in content], name
+
+    assert {b"/go/bin/go"} < seen.programs(), "the compiler was not seen at work"
+    assert any(b"/link" in program for program in seen.programs())
+    for command, environment in {*seen.seen, (seen.own_command, seen.own_environment)}:
+        assert not [text for text in hidden | {sealed} if text in command], command
+        assert not [text for text in hidden | {sealed} if text in environment], command
+    # The compiler is given what the farm says and nothing else; what it gives its own tools is not of the worker's.
+    given = {entry.partition(b"=")[0] for entry in seen.variables(program=b"/go/bin/go")}
+    assert given - {b"PWD"} == {name.encode() for name in go_environment(f"linux/{ARCH}")}
+    of_the_worker = {entry for entry in seen.own_environment.split(b"\0") if not entry.startswith((b"LC_", b"LANG="))}
+    assert not seen.variables() & of_the_worker - {b""}
+
+    logs = {path.name: path.read_bytes() for path in (server.data_dir / "logs").iterdir()}
+    assert "worker-build.log" in logs
+    logs["the build's own"] = str(build["log"]).encode()
+    for name, content in logs.items():
+        assert not [text for text in hidden | {sealed} if text in content], name
+
+
+def opened_secret(binary: bytes, manifest: dict[str, Any], api_key: str) -> tuple[bytes, bytes]:
+    """The build's secret as its binary holds it, and as its API key opens it."""
+    (sealed,) = set(re.findall(rb"encrypted:[A-Za-z0-9+/]{80}", binary))  # 12 of nonce, 32 of secret, 16 of tag
+    identity = SlotIdentity(
+        build_id=manifest["build_id"],
+        customer=manifest["customer_id"],
+        plugin=manifest["name"],
+        version=manifest["version"],
+        target=manifest["target"],
+    )
+    return sealed, open_secret(key_root(api_key), sealed.decode(), identity)
 
 
 def survives_a_killed_worker(server: Quickstart, vendor: Vendor) -> None:
@@ -264,7 +363,7 @@ def survives_a_killed_worker(server: Quickstart, vendor: Vendor) -> None:
     os.kill(server.program("worker-build"), signal.SIGKILL)
     wait_for(lambda: state() == "published", seconds=BUILD_SECONDS)
     listed = vendor.ask("GET", "/api/builds", key=vendor.api_key)[1]["results"]
-    assert sorted(row["state"] for row in listed) == ["published", "superseded"]
+    assert sorted(row["state"] for row in listed) == ["published", "superseded", "superseded"]
 
 
 def is_verified_with_openssl_and_sha256sum_alone(server: Quickstart, place: Path) -> None:
