@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.load.results import MISS, Results, describe_machine, print_checks, print_head, tell
-from tests.load.sections import hot_path, memory, obedience, restart
+from tests.load.sections import files_and_builds, hot_path, memory, obedience, restart
 from tests.load.workbench import Workbench
 
 Section = Callable[[Workbench], None]
@@ -22,8 +22,10 @@ SECTIONS: dict[str, Section] = {
     "revocation": obedience.measure,
     "memory": memory.measure,
     "restart": restart.measure,
+    "builds": files_and_builds.measure_builds,
+    "downloads": files_and_builds.measure_downloads,
 }
-QUICK = {"customers": 2000, "tokens": 1500, "seconds": 3.0, "runs": 1, "changes": 3}
+QUICK = {"customers": 2000, "tokens": 1500, "seconds": 3.0, "runs": 1, "changes": 3, "builds": 5}
 
 
 def main() -> int:
@@ -47,7 +49,7 @@ def _measure(bench: Workbench, results: Results) -> None:
     kinds = [kind for kind in hot_path.KINDS if kind in wanted]
     if kinds:
         _attempt(", ".join(kinds), lambda bench: hot_path.measure(bench, kinds), bench, results)
-    for name, section in _sections().items():
+    for name, section in SECTIONS.items():
         if name in wanted:
             _attempt(name, section, bench, results)
 
@@ -61,12 +63,8 @@ def _attempt(name: str, section: Section, bench: Workbench, results: Results) ->
         tell(f"{name} failed: {results.failures[name]}")
 
 
-def _sections() -> dict[str, Section]:
-    return SECTIONS
-
-
 def _arguments() -> argparse.Namespace:
-    names = [*hot_path.KINDS, *_sections()]
+    names = [*hot_path.KINDS, *SECTIONS]
     parser = argparse.ArgumentParser(prog="make bench ARGS='...'", description=__doc__)
     parser.add_argument("--only", type=lambda text: _names(text, names), default=names, metavar="A,B",
                         help=f"some of: {', '.join(names)}")  # fmt: skip
@@ -75,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long a paced run lasts")
     parser.add_argument("--runs", type=int, default=5, help="how often each pace is run; the median p99 counts")
     parser.add_argument("--changes", type=int, default=100, help="how many changes of each kind")
+    parser.add_argument("--builds", type=int, default=200, help="how many customers' builds")
     parser.add_argument("--quick", action="store_true", help="little of everything, in two minutes")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where the budget is missed")
     parser.add_argument("--out", type=Path, default=Path("bench-results/bench.json"))
