@@ -39,6 +39,8 @@ _CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
 _MS_BIND = 4096
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -90,8 +92,10 @@ def _become_program(orders: dict[str, Any], guard: int, go: int) -> NoReturn:
     """In the forked child: wait until it is on record, give up rights, tie its life to the guard's, exec."""
     code = EXIT_CANNOT_RUN
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+        for number in (*_ENDING, signal.SIGPIPE, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
+        # What came since the fork ends this process now; the guard's handlers would have swallowed it.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         if os.read(go, 1) != b"g":
@@ -178,6 +182,8 @@ class Guard:
         return descriptor
 
     def run(self) -> int:
+        if self._told_to_stop:
+            return EXIT_CANNOT_RUN  # the supervisor was gone before this began
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._start()
         while self._status is None and not self._told_to_stop:
@@ -192,10 +198,13 @@ class Guard:
     def _start(self) -> None:
         guard = os.getpid()
         go_read, go_write = os.pipe2(os.O_CLOEXEC)
+        # Until the child has let go of our handlers, a signal for it has to wait.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         self._program = os.fork()
         if self._program == 0:
             os.close(go_write)
             _become_program(self._orders, guard, go_read)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         os.close(go_read)
         self._write_record(guard)
         with contextlib.suppress(BrokenPipeError):

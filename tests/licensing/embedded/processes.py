@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import select
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from licensing.embedded.instance import INSTANCE_MARK
 
 SOURCE_ROOT = Path(__file__).resolve().parents[3]
 ORDINARY_UID = 12345
@@ -58,10 +61,8 @@ def descendants(root: int) -> list[int]:
 
 def processes_of(data_dir: Path) -> list[str]:
     """Command lines of living processes that have anything to do with a data directory."""
-    needle, mark = os.fsencode(data_dir.resolve()), None
-    mark_file = data_dir / "run" / "sockets"
-    if mark_file.exists():
-        mark = os.fsencode(mark_file.read_text())
+    root = data_dir.resolve()
+    needles = [os.fsencode(root), *_marks(root)]
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -75,9 +76,20 @@ def processes_of(data_dir: Path) -> list[str]:
             texts.append((entry / "environ").read_bytes())
         except OSError:
             texts.append(b"")
-        if state != b"Z" and any(needle in text or (mark is not None and mark in text) for text in texts):
-            found.append(f"{entry.name} {texts[0].replace(bytes(1), b' ').decode(errors='replace')}")
+        if state != b"Z" and any(needle in text for needle in needles for text in texts):
+            found.append(f"{entry.name} {texts[0].replace(bytes(1), b' ').decode(errors='replace').strip()}")
     return found
+
+
+def _marks(root: Path) -> list[bytes]:
+    """What else tells its processes: the folder of their sockets, and the mark in their environment."""
+    marks = []
+    with contextlib.suppress(FileNotFoundError):
+        marks.append((root / "run" / "sockets").read_bytes())
+    with contextlib.suppress(FileNotFoundError):
+        identity = hashlib.sha256(b"%d:" % root.stat().st_uid + os.fsencode(root))
+        marks.append(f"{INSTANCE_MARK}={identity.hexdigest()[:16]}".encode())
+    return marks
 
 
 @contextlib.contextmanager

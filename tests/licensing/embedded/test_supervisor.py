@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from licensing.embedded import guard
 from licensing.embedded import supervisor as supervisor_module
 from licensing.embedded.errors import EmbeddedError
-from licensing.embedded.process import Program, run_to_end
+from licensing.embedded.process import GuardedProcess, Program, run_to_end
 from licensing.embedded.stopping import NeverStop, Stop, StopRequested
 from licensing.embedded.supervisor import Child, Supervisor
 from tests.licensing.embedded.processes import wait_for
@@ -280,3 +282,30 @@ def test_an_ignored_hangup_stays_ignored() -> None:
             stop.pause(0)
     finally:
         signal.signal(signal.SIGHUP, previous)
+
+
+def test_a_program_that_is_stopped_the_moment_it_starts_hears_of_it(tmp_path: Path) -> None:
+    """The guard's own handlers, which a forked child has for an instant, must not swallow the signal."""
+    for _ in range(8):
+        process = GuardedProcess(python(tmp_path, FOREVER, stop_seconds=60.0))
+        assert process.stop() == 128 + signal.SIGTERM
+
+
+def test_a_guard_whose_supervisor_is_gone_already_starts_nothing(tmp_path: Path) -> None:
+    sign = tmp_path / "started"
+    orders = {
+        "argv": [sys.executable, "-c", f"open({str(sign)!r}, 'w')"],
+        "cwd": None,
+        "run_as": None,
+        "passwd": None,
+        "death_signal": int(signal.SIGKILL),
+        "stop_steps": [],
+        "record": str(tmp_path / "record.pid"),
+        "supervisor": 1,  # anybody but the guard's parent
+    }
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", guard.__file__], input=json.dumps(orders).encode() + b"\n", check=False
+    )
+    assert ended.returncode == guard.EXIT_CANNOT_RUN
+    assert not sign.exists()
+    assert not (tmp_path / "record.pid").exists()
