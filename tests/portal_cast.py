@@ -16,6 +16,7 @@ from accounts.services.invitations import invitation_token, invite_member
 from licensing.core import audit
 from licensing.core.actor import system
 from licensing.models import Installation, Plugin, UsageDay
+from licensing.services.key_lifecycle import bootstrap
 from licensing.services.quarantines import quarantine
 from tests import cast as api_cast
 from tests.farm_cast import load_farm
@@ -102,6 +103,7 @@ def furnish(cast: PortalCast) -> None:
     issue_api_key(customer=cast.acme, name="Berlin office", actor=ACTOR)
     issue_api_key(customer=cast.acme, name="Laptops of the developers", mode="test", actor=ACTOR)
     fill(cast.acme, installations=60, events=40)
+    bootstrap(actor=ACTOR, now=now)
     UsageDay.objects.bulk_create(
         UsageDay(
             customer=cast.acme,

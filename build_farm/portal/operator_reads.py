@@ -144,4 +144,6 @@ def _running(row: Build, now: datetime) -> Running:
 
 def _line(role: str, name: str, worker: Worker | None, running: list[Running], now: datetime) -> WorkerLine:
     held = [each for each in running if (each.role, each.worker) == (role, name)]
-    return WorkerLine(role, name, worker, worker is None or worker.is_late(now), held)
+    # Whoever extends the lease of a build is there, whatever Valkey has forgotten.
+    is_silent = (worker is None or worker.is_late(now)) and all(each.is_late for each in held)
+    return WorkerLine(role, name, worker, is_silent, held)

@@ -26,9 +26,9 @@ operator_health.show_also(_queue_tile)
 urlpatterns: list[URLPattern] = [
     page("operator/builds", operator.farm, "operator-farm"),
     page("operator/builds/all", operator.builds, "operator-builds"),
+    page("operator/builds/batches/<batch>", operator_rebuilds.batch, "operator-batch"),
     page("operator/builds/<build_id>", operator.build, "operator-build"),
     page("operator/builds/<build_id>/cancel", operator.cancel, "operator-build-cancel"),
-    page("operator/batches/<batch>", operator_rebuilds.batch, "operator-batch"),
     page("operator/customers/<customer_id>/rebuild", operator_rebuilds.rebuild_customer, "operator-customer-rebuild"),
     page("operator/plugins/<plugin>/releases/<version>/rebuild", operator_rebuilds.rebuild_release, "operator-rebuild"),
 ]

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from licensing import scoped_reads
 from licensing.models import Plugin, Quarantine
@@ -96,8 +96,9 @@ def channels_of(plugin: str) -> list[Channel]:
 
 
 def releases_of(plugin: str) -> QuerySet[Release]:
-    """A plugin's releases, the newest first, without their notes."""
-    return Release.objects.filter(plugin=plugin).defer("notes").order_by("-created_at", "-id")
+    """A plugin's releases, drafts before those that are out, the newest first; without their notes."""
+    rows = Release.objects.filter(plugin=plugin).defer("notes")
+    return rows.order_by(F("published_at").desc(nulls_first=True), "-created_at", "-id")
 
 
 def release_lines(rows: list[Release], channels: list[Channel], held: InQuarantine) -> list[ReleaseLine]:
