@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from licensing.core import logs
 from licensing.core.environment import Environment
 from licensing.core.errors import ConfigurationError
+from licensing.core.postgresql.patience import PatientConnection
 from licensing.core.role_secrets import KEY_PURPOSES, ROLES, kek_setting, required_secrets
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -102,6 +103,13 @@ DATABASE_TIMEOUT_SECONDS = env.integer(
     maximum=60,
     help="How long a web process waits for a connection, or for an answer.",
 )
+DATABASE_POOL_SIZE = env.integer(
+    "DATABASE_POOL_SIZE",
+    16,
+    minimum=1,
+    maximum=64,
+    help="Connections that all threads of a `files` process share; none is held while a file is sent.",
+)
 DATABASE_WEB_ROLE = env.text("DATABASE_WEB_ROLE", "keywright_web", help="Database role of web processes and workers.")
 DATABASE_SIGN_ROLE = env.text("DATABASE_SIGN_ROLE", "keywright_sign", help="Database role of the `sign` worker.")
 VALKEY_URL = env.secret("VALKEY_URL", help="`redis://host:port/0` or `unix:///path/to/socket?db=0`.")
@@ -140,9 +148,21 @@ def database_from_url(url: str) -> dict[str, Any]:
 
 DATABASES = {"default": database_from_url(DATABASE_URL)}
 if ROLE in ("web", "files"):
-    # Threads that serve requests are few and keep their connections; none of them waits without an end.
-    DATABASES["default"]["CONN_MAX_AGE"] = 1800
+    # Nobody who serves a request waits without an end.
     DATABASES["default"]["OPTIONS"]["answer_seconds"] = DATABASE_TIMEOUT_SECONDS
+if ROLE == "web":
+    # Its threads are few and keep their connections.
+    DATABASES["default"]["CONN_MAX_AGE"] = 1800
+if ROLE == "files":
+    # It has a thread for each reader, hundreds of them, and they ask only before and after they send.
+    DATABASES["default"]["ENGINE"] = "licensing.core.postgresql.pooled"
+    DATABASES["default"]["OPTIONS"]["application_name"] = "keywright files"
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 1,
+        "max_size": DATABASE_POOL_SIZE,
+        "timeout": DATABASE_TIMEOUT_SECONDS,
+        "connection_class": PatientConnection,
+    }
 
 # -- Django
 
