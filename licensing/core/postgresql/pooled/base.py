@@ -29,7 +29,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if seconds is not None and isinstance(connection, PatientConnection):
             connection.patience_seconds = seconds + MARGIN_SECONDS
             connection.execute(f"SET statement_timeout = {int(seconds * 1000)}")
-        has_begun: bool = super()._configure_connection(connection)
+        has_begun: bool = super()._configure_connection(connection)  # type: ignore[misc]  # Django's own
         return has_begun
 
     @property
