@@ -13,6 +13,6 @@ handler500 = "licensing.api.errors.server_error"
 
 urlpatterns = [
     *file_patterns,
-    re_path(r"^livez/?$", health.livez, name="livez"),
-    re_path(r"^readyz/?$", files_health.readyz, name="readyz"),
+    re_path(r"^livez/?\Z", health.livez, name="livez"),
+    re_path(r"^readyz/?\Z", files_health.readyz, name="readyz"),
 ]

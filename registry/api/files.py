@@ -15,7 +15,7 @@ from licensing.core.request_id import request_id
 from licensing.core.source import client_address
 from licensing.services.state import decide
 from registry.api.byte_ranges import Span, if_match, if_none_match, if_range, parse_ranges
-from registry.api.sending import Body, Plan
+from registry.api.sending import Body, Plan, let_go_of_connections
 from registry.errors import DownloadCapReached, IntegrityBroken, RangeNotSatisfiable
 from registry.services.integrity import quarantine_damaged
 from registry.services.redemptions import Redemption, Sender, record_refusal, redeem, settle, take
@@ -61,6 +61,8 @@ def _redeemed(segment: str, sender: Sender) -> Redemption:
 
 
 def _opened(redemption: Redemption) -> VerifiedFile:
+    # Reading a large file through for the first time takes seconds: not with a connection in hand that others wait for.
+    let_go_of_connections()
     try:
         return artifact_store().open(as_stored(redemption.artifact.file))
     except FileDamaged as exc:

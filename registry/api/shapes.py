@@ -9,15 +9,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from licensing.core.api.shapes import Asked, Instant, Shown
+from licensing.core.json_body import whole
 from registry.models import CHANNEL_PATTERN, Artifact, CustomerPolicy, RequestedBuild, SignedPolicy
 from registry.notes import rendered
 from registry.selectors import Offer
 
 Platform = Annotated[
-    str, msgspec.Meta(pattern=r"^(|[a-z0-9]{1,15}/[a-z0-9_]{1,15})$", description="Such as `linux/amd64`.")
+    str, msgspec.Meta(pattern=whole(r"|[a-z0-9]{1,15}/[a-z0-9_]{1,15}"), description="Such as `linux/amd64`.")
 ]
-Channel = Annotated[str, msgspec.Meta(pattern=CHANNEL_PATTERN, description="Such as `stable` or `beta`.")]
-PlatformPart = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,15}$")]
+Channel = Annotated[
+    str, msgspec.Meta(pattern=whole(CHANNEL_PATTERN.strip("^$")), description="Such as `stable` or `beta`.")
+]
+PlatformPart = Annotated[str, msgspec.Meta(pattern=whole(r"[a-z0-9_]{1,15}"))]
 MAX_INSTALLED = 200
 
 

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 TYPE = "keywright-policy/v1"
 MAX_ENTRIES = 500
 _PIN = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8}))?")
+_SOURCE = re.compile(r"[\x21-\x7e]{1,200}")
 _FIELDS = (
     "plugin_verification",
     "allow_unsigned",
@@ -193,7 +194,7 @@ def _checked_pins(value: Mapping[str, str]) -> dict[str, str]:
     if len(value) > MAX_ENTRIES:
         raise InvalidValue(f"version_pins: at most {MAX_ENTRIES}.", field="version_pins")
     for plugin, pin in value.items():
-        if not _is_plugin_name(plugin) or not (_PIN.fullmatch(pin) or parse_version(pin) is not None):
+        if not _is_plugin_name(plugin) or not (_PIN.fullmatch(pin) or pin == str(parse_version(pin))):
             raise InvalidValue(
                 "version_pins: plugin names, each with a version such as 2.1.0, 2.1 or 2.", field="version_pins"
             )
@@ -205,9 +206,12 @@ def _is_plugin_name(text: str) -> bool:
 
 
 def _is_source(text: str) -> bool:
+    # urlsplit would drop line breaks and tabs; what is signed is the text as it was given.
+    if not _SOURCE.fullmatch(text):
+        return False
     try:
         parts = urlsplit(text)
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         return False
-    return is_url and not (parts.query or parts.fragment or parts.username) and len(text) <= 200
+    return is_url and not (parts.query or parts.fragment or parts.username)

@@ -32,7 +32,10 @@ class S3Store:
     """The store in one bucket, reached through django-storages' connection."""
 
     def __init__(self, storage: S3Storage, *, spool: Path | None = None) -> None:
-        self._storage = storage
+        self._bucket = str(storage.bucket_name)
+        # One client for all threads, which it is safe for: django-storages would make one for each, and each holds
+        # megabytes of API description.
+        self._client: Any = storage.connection.meta.client
         self._spool = spool
 
     def put_stream(self, chunks: Iterable[bytes], *, max_bytes: int) -> Stored:
@@ -138,14 +141,6 @@ class S3Store:
             raise ValueError("a file is named by its SHA-256 in hex")
         named = {"Bucket": self._bucket, "Key": f"{_PREFIX}{stored.sha256}"}
         return named | {"VersionId": stored.object_version} if stored.object_version else named
-
-    @property
-    def _bucket(self) -> str:
-        return str(self._storage.bucket_name)
-
-    @property
-    def _client(self) -> Any:
-        return self._storage.connection.meta.client
 
 
 class S3File:

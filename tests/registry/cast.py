@@ -168,6 +168,12 @@ def content_of(plugin: str, version: str) -> bytes:
     return (seed * (100_000 // len(seed) + 1))[:100_003]
 
 
+def store_environment(settings: Any) -> dict[str, str]:
+    """The settings of the present store, as another process is told them."""
+    names = ("DIR", "S3_BUCKET", "S3_ENDPOINT", "S3_REGION", "S3_ACCESS_KEY", "S3_SECRET_KEY")
+    return {f"ARTIFACT_{name}": str(getattr(settings, f"ARTIFACT_{name}") or "") for name in names}
+
+
 class Host:
     """A plugin host: asks the registry with one credential."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ def s3_endpoint() -> Iterator[str]:
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -75,6 +77,28 @@ def store(request: pytest.FixtureRequest) -> ArtifactStore:
     """Either of them."""
     found: ArtifactStore = request.getfixturevalue(f"{request.param}_store")
     return found
+
+
+@pytest.fixture
+def spoil(store: ArtifactStore, request: pytest.FixtureRequest, settings: Settings) -> Callable[[str], None]:
+    """Changes a byte of a stored file, named by its digest, behind everybody's back; its size stays."""
+    from registry.models import StoredFile
+
+    def in_folder(digest: str) -> None:
+        path = Path(settings.ARTIFACT_DIR) / "sha256" / digest[:2] / digest[2:4] / digest
+        before, content = path.stat(), path.read_bytes()
+        path.chmod(0o600)
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def in_bucket(digest: str) -> None:
+        written = request.getfixturevalue("s3_bucket").Object(f"sha256/{digest}")
+        content = written.get()["Body"].read()
+        changed = written.put(Body=content[:-1] + bytes([content[-1] ^ 1]), ChecksumAlgorithm="SHA256")
+        # As in a bucket that keeps no versions: the object that is there is the one that is looked at.
+        StoredFile.objects.filter(pk=digest).update(object_version=changed["VersionId"])
+
+    return in_folder if request.node.callspec.params["store"] == "folder" else in_bucket
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ def key_with(member: Member, *scopes: str) -> str:
 
 
 @pytest.fixture
-def world(folder_store: ArtifactStore, loaded: Cast) -> Cast:
-    cast.publish(folder_store, PRIVATE, VERSION)
-    cast.publish(folder_store, PUBLIC, VERSION)
+def world(store: ArtifactStore, loaded: Cast) -> Cast:
+    cast.publish(store, PRIVATE, VERSION)
+    cast.publish(store, PUBLIC, VERSION)
     return loaded
 
 

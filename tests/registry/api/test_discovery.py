@@ -28,29 +28,29 @@ def update_of(host: Host, version: str, **options: str) -> tuple[str, str | None
     return entry["status"], entry["latest_version"]
 
 
-def test_versions_are_compared_as_versions(folder_store: ArtifactStore, loaded: Cast) -> None:
+def test_versions_are_compared_as_versions(store: ArtifactStore, loaded: Cast) -> None:
     for version in ("2.10.0", "2.9.0", "2.10.0-rc.2", "2.10.0-rc.10"):
-        cast.publish(folder_store, PUBLIC, version)
+        cast.publish(store, PUBLIC, version)
     detail = json_of(Host(loaded.acme.key).get(f"/api/registry/plugins/{PUBLIC}"))
     assert [entry["version"] for entry in detail["releases"]] == ["2.10.0", "2.10.0-rc.10", "2.10.0-rc.2", "2.9.0"]
     assert detail["latest_version"] == "2.10.0"
 
 
-def test_beta_offers_what_is_newer_of_both(folder_store: ArtifactStore, loaded: Cast) -> None:
+def test_beta_offers_what_is_newer_of_both(store: ArtifactStore, loaded: Cast) -> None:
     host = Host(loaded.acme.key)
-    cast.publish(folder_store, PUBLIC, "2.0.0")
-    cast.publish(folder_store, PUBLIC, "2.1.0-beta.1", channels=["beta"])
+    cast.publish(store, PUBLIC, "2.0.0")
+    cast.publish(store, PUBLIC, "2.1.0-beta.1", channels=["beta"])
     assert (latest(host), latest(host, channel="beta")) == ("2.0.0", "2.1.0-beta.1")
-    cast.publish(folder_store, PUBLIC, "2.1.0")
+    cast.publish(store, PUBLIC, "2.1.0")
     assert (latest(host), latest(host, channel="beta")) == ("2.1.0", "2.1.0")
     assert latest(host, channel="nightly") == "2.1.0"
 
 
-def test_a_platform_sees_what_runs_on_it(folder_store: ArtifactStore, loaded: Cast) -> None:
+def test_a_platform_sees_what_runs_on_it(store: ArtifactStore, loaded: Cast) -> None:
     host = Host(loaded.acme.key)
-    cast.publish(folder_store, PUBLIC, "2.0.0")
-    release = cast.draft(folder_store, PUBLIC, "2.1.0")
-    cast.add(folder_store, release, b"for windows", target="windows/amd64")
+    cast.publish(store, PUBLIC, "2.0.0")
+    release = cast.draft(store, PUBLIC, "2.1.0")
+    cast.add(store, release, b"for windows", target="windows/amd64")
     cast.publish_release(release=release, actor=ACTOR, now=now())
     assert latest(host, platform="linux/amd64") == "2.0.0"
     assert latest(host, platform="windows/amd64") == "2.1.0"
@@ -60,10 +60,10 @@ def test_a_platform_sees_what_runs_on_it(folder_store: ArtifactStore, loaded: Ca
     assert host.get("/api/registry/plugins?colour=red").status_code == 400
 
 
-def test_a_file_for_any_target_is_for_all(folder_store: ArtifactStore, loaded: Cast) -> None:
-    release = cast.draft(folder_store, PUBLIC, "2.1.0")
-    cast.add(folder_store, release, b"a script", target="any")
-    cast.add(folder_store, release, b"a program", target="windows/amd64")
+def test_a_file_for_any_target_is_for_all(store: ArtifactStore, loaded: Cast) -> None:
+    release = cast.draft(store, PUBLIC, "2.1.0")
+    cast.add(store, release, b"a script", target="any")
+    cast.add(store, release, b"a program", target="windows/amd64")
     cast.publish_release(release=release, actor=ACTOR, now=now())
     host = Host(loaded.acme.key)
     assert latest(host, platform="plan9/arm") == "2.1.0"
@@ -71,10 +71,10 @@ def test_a_file_for_any_target_is_for_all(folder_store: ArtifactStore, loaded: C
     assert body_of(host.fetch(host.url(PUBLIC, "2.1.0", "windows/amd64"))) == b"a program"
 
 
-def test_a_yanked_release_is_not_offered_and_still_fetched(folder_store: ArtifactStore, loaded: Cast) -> None:
+def test_a_yanked_release_is_not_offered_and_still_fetched(store: ArtifactStore, loaded: Cast) -> None:
     host = Host(loaded.acme.key)
-    cast.publish(folder_store, PUBLIC, "2.0.0")
-    cast.publish(folder_store, PUBLIC, "2.1.0")
+    cast.publish(store, PUBLIC, "2.0.0")
+    cast.publish(store, PUBLIC, "2.1.0")
     newest = Release.objects.get(version="2.1.0")
     yank_release(release=newest, reason="Crashes on start", actor=ACTOR, now=now())
     assert latest(host) == "2.0.0"
@@ -86,17 +86,17 @@ def test_a_yanked_release_is_not_offered_and_still_fetched(folder_store: Artifac
     assert latest(host) == "2.1.0"
 
 
-def test_a_channel_that_was_rolled_back_offers_nothing_newer(folder_store: ArtifactStore, loaded: Cast) -> None:
+def test_a_channel_that_was_rolled_back_offers_nothing_newer(store: ArtifactStore, loaded: Cast) -> None:
     host = Host(loaded.acme.key)
     for version in ("1.0.0", "2.0.0", "3.0.0"):
-        cast.publish(folder_store, PUBLIC, version)
+        cast.publish(store, PUBLIC, version)
     first = Release.objects.get(version="1.0.0")
     plugin = Plugin.objects.get(pk=PUBLIC)
     move_channel(plugin=plugin, name="stable", release=first, actor=ACTOR, now=now())
     assert latest(host) == "1.0.0"
     assert update_of(host, "3.0.0") == ("withdrawn", "1.0.0")
     assert update_of(host, "0.9.0") == ("update_available", "1.0.0")
-    cast.publish(folder_store, PUBLIC, "3.0.1")
+    cast.publish(store, PUBLIC, "3.0.1")
     assert latest(host) == "3.0.1"
 
 
@@ -110,22 +110,20 @@ def test_a_channel_that_was_rolled_back_offers_nothing_newer(folder_store: Artif
         ("not-a-version", ("update_available", "2.1.0")),
     ],
 )
-def test_what_is_newer(
-    folder_store: ArtifactStore, loaded: Cast, installed: str, expected: tuple[str, str | None]
-) -> None:
-    cast.publish(folder_store, PUBLIC, "2.0.0")
-    cast.publish(folder_store, PUBLIC, "2.1.0")
+def test_what_is_newer(store: ArtifactStore, loaded: Cast, installed: str, expected: tuple[str, str | None]) -> None:
+    cast.publish(store, PUBLIC, "2.0.0")
+    cast.publish(store, PUBLIC, "2.1.0")
     assert update_of(Host(loaded.acme.key), installed) == expected
 
 
-def test_a_beta_on_a_machine_is_current_though_stable_is_older(folder_store: ArtifactStore, loaded: Cast) -> None:
-    cast.publish(folder_store, PUBLIC, "2.0.0")
-    cast.publish(folder_store, PUBLIC, "2.1.0-beta.1", channels=["beta"])
+def test_a_beta_on_a_machine_is_current_though_stable_is_older(store: ArtifactStore, loaded: Cast) -> None:
+    cast.publish(store, PUBLIC, "2.0.0")
+    cast.publish(store, PUBLIC, "2.1.0-beta.1", channels=["beta"])
     assert update_of(Host(loaded.acme.key), "2.1.0-beta.1") == ("current", "2.0.0")
 
 
-def test_updates_answer_in_the_order_asked(folder_store: ArtifactStore, loaded: Cast) -> None:
-    cast.publish(folder_store, PUBLIC, "2.1.0")
+def test_updates_answer_in_the_order_asked(store: ArtifactStore, loaded: Cast) -> None:
+    cast.publish(store, PUBLIC, "2.1.0")
     body = {"installed": [{"plugin": name, "version": "1.0.0"} for name in ("zzz", PUBLIC, PREMIUM, PUBLIC)]}
     updates = json_of(Host(loaded.acme.key).send("POST", "/api/registry/updates", body))["updates"]
     assert [(entry["plugin"], entry["status"]) for entry in updates] == [
@@ -152,11 +150,9 @@ def test_what_cannot_be_asked_is_400(loaded: Cast, body: Any) -> None:
     assert Host(loaded.acme.key).send("POST", "/api/registry/updates", body).status_code in (400, 415)
 
 
-def test_notes_are_shown_harmless(folder_store: ArtifactStore, loaded: Cast) -> None:
-    release = cast.draft(
-        folder_store, PUBLIC, "2.1.0", notes="# New\n<script>alert(1)</script>\n[x](javascript:alert(1))"
-    )
-    cast.add(folder_store, release, b"x")
+def test_notes_are_shown_harmless(store: ArtifactStore, loaded: Cast) -> None:
+    release = cast.draft(store, PUBLIC, "2.1.0", notes="# New\n<script>alert(1)</script>\n[x](javascript:alert(1))")
+    cast.add(store, release, b"x")
     cast.publish_release(release=release, actor=ACTOR, now=now())
     shown = json_of(Host(loaded.acme.key).get(f"/api/registry/plugins/{PUBLIC}/releases/2.1.0"))
     assert shown["notes_html"].startswith("<h1>New</h1>")
@@ -168,15 +164,15 @@ def test_notes_are_shown_harmless(folder_store: ArtifactStore, loaded: Cast) -> 
 
 
 @pytest.fixture
-def buildable(folder_store: ArtifactStore, loaded: Cast) -> Release:
+def buildable(store: ArtifactStore, loaded: Cast) -> Release:
     release = cast.draft(
-        folder_store, PUBLIC, "2.1.0", source=cast.put(folder_store, b"source"), build_targets=[TARGET, "linux/arm64"]
+        store, PUBLIC, "2.1.0", source=cast.put(store, b"source"), build_targets=[TARGET, "linux/arm64"]
     )
     return cast.publish_release(release=release, actor=ACTOR, now=now())
 
 
 def test_asking_for_what_is_not_built_starts_the_build_once(
-    folder_store: ArtifactStore, loaded: Cast, buildable: Release
+    store: ArtifactStore, loaded: Cast, buildable: Release
 ) -> None:
     host = Host(loaded.acme.key)
     assert latest(host, platform=TARGET) == "2.1.0"
@@ -197,12 +193,12 @@ def test_asking_for_what_is_not_built_starts_the_build_once(
     assert (waiting.status_code, json_of(waiting)["status"]) == (202, "requested")
 
 
-def test_the_build_that_arrives_ends_the_waiting(folder_store: ArtifactStore, loaded: Cast, buildable: Release) -> None:
+def test_the_build_that_arrives_ends_the_waiting(store: ArtifactStore, loaded: Cast, buildable: Release) -> None:
     host = Host(loaded.acme.key)
     location = host.ask(PUBLIC, "2.1.0").headers["Location"]
     note_build(release=buildable, customer_id="cust_123", target=TARGET, status="building", detail="2nd", now=now())
     assert json_of(host.get(location))["detail"] == "2nd"
-    build = cast.add(folder_store, buildable, b"of acme", kind=Artifact.Kind.FARM, customer=loaded.acme.customer)
+    build = cast.add(store, buildable, b"of acme", kind=Artifact.Kind.FARM, customer=loaded.acme.customer)
     ready = host.get(location)
     assert (ready.status_code, json_of(ready)["status"]) == (200, "ready")
     asked = host.send("POST", json_of(ready)["download"], {"os": "linux", "arch": "amd64"})
@@ -226,13 +222,13 @@ def test_a_target_that_nobody_builds_is_not_there(loaded: Cast, buildable: Relea
 
 
 @pytest.mark.django_db(transaction=True)
-def test_twenty_who_ask_at_once_start_one_build(folder_store: ArtifactStore) -> None:
+def test_twenty_who_ask_at_once_start_one_build(store: ArtifactStore) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from django.db import connection
 
     loaded = cast.load_cast()
-    release = cast.draft(folder_store, PUBLIC, "2.1.0", source=cast.put(folder_store, b"s"), build_targets=[TARGET])
+    release = cast.draft(store, PUBLIC, "2.1.0", source=cast.put(store, b"s"), build_targets=[TARGET])
     cast.publish_release(release=release, actor=ACTOR, now=now())
 
     def ask(_: int) -> str:
@@ -250,9 +246,9 @@ def test_twenty_who_ask_at_once_start_one_build(folder_store: ArtifactStore) -> 
 # -- The private registry's index
 
 
-def test_the_index_is_json_for_programs(folder_store: ArtifactStore, loaded: Cast) -> None:
-    cast.publish(folder_store, PRIVATE, "2.1.0")
-    cast.publish(folder_store, PUBLIC, "1.0.0")
+def test_the_index_is_json_for_programs(store: ArtifactStore, loaded: Cast) -> None:
+    cast.publish(store, PRIVATE, "2.1.0")
+    cast.publish(store, PUBLIC, "1.0.0")
     for credential in (loaded.globex.key, loaded.globex.pat):
         response = Host(credential).get("/private/enterprise_456/")
         index = json_of(response)
@@ -263,11 +259,11 @@ def test_the_index_is_json_for_programs(folder_store: ArtifactStore, loaded: Cas
         assert index["policy"]["plugin_verification"] == "strict"
 
 
-def test_the_index_is_a_page_for_people(folder_store: ArtifactStore, loaded: Cast) -> None:
+def test_the_index_is_a_page_for_people(store: ArtifactStore, loaded: Cast) -> None:
     import base64
 
-    release = cast.draft(folder_store, PRIVATE, "2.1.0", notes="*new* <img src=x onerror=alert(1)>")
-    cast.add(folder_store, release, b"x")
+    release = cast.draft(store, PRIVATE, "2.1.0", notes="*new* <img src=x onerror=alert(1)>")
+    cast.add(store, release, b"x")
     cast.publish_release(release=release, actor=ACTOR, now=now())
     asked = Host().get("/private/enterprise_456/", Accept="text/html")
     assert (asked.status_code, asked.headers["WWW-Authenticate"].split()[0]) == (401, "Basic")

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -75,17 +76,14 @@ def _assert_signed(answer: dict[str, Any]) -> None:
     verify_binary(public_key, hashlib.sha256(CONTENT).digest(), base64.b64decode(answer["signature"]))
 
 
-def test_the_signer_signs_no_digest_that_it_was_given(folder_store: ArtifactStore, loaded: Cast, settings: Any) -> None:
-    from pathlib import Path
-
+def test_the_signer_signs_no_digest_that_it_was_given(
+    store: ArtifactStore, loaded: Cast, spoil: Callable[[str], None]
+) -> None:
     bootstrap(actor=system("tests"), now=now())
-    release = cast.draft(folder_store, PUBLIC, "2.1.0")
-    artifact = cast.add(folder_store, release, CONTENT, signature=None, certificate=None)
-    digest = artifact.sha256
-    path = Path(settings.ARTIFACT_DIR) / "sha256" / digest[:2] / digest[2:4] / digest
-    path.chmod(0o600)
-    path.write_bytes(CONTENT[:-1] + b"!")
-    assert sign_due_artifacts(store=folder_store, actor=ACTOR, now=now()) == 0
+    release = cast.draft(store, PUBLIC, "2.1.0")
+    artifact = cast.add(store, release, CONTENT, signature=None, certificate=None)
+    spoil(artifact.sha256)
+    assert sign_due_artifacts(store=store, actor=ACTOR, now=now()) == 0
     assert not Artifact.objects.get().is_signed
 
 
@@ -99,14 +97,14 @@ def test_the_signer_signs_no_digest_that_it_was_given(folder_store: ArtifactStor
     ],
 )
 def test_an_upload_that_is_not_what_it_says_leaves_nothing(
-    folder_store: ArtifactStore, loaded: Cast, admin: Host, headers: dict[str, str], status: int
+    store: ArtifactStore, loaded: Cast, admin: Host, headers: dict[str, str], status: int
 ) -> None:
     admin.send("POST", f"{RELEASES}/", {"version": "2.1.0"})
     assert upload(admin, "2.1.0", **headers).status_code == status
     assert not Artifact.objects.exists()
 
 
-def test_a_body_that_breaks_off_leaves_nothing(folder_store: ArtifactStore, loaded: Cast, admin: Host) -> None:
+def test_a_body_that_breaks_off_leaves_nothing(store: ArtifactStore, loaded: Cast, admin: Host) -> None:
     admin.send("POST", f"{RELEASES}/", {"version": "2.1.0"})
     response = Client().generic(
         "PUT",
@@ -117,19 +115,17 @@ def test_a_body_that_breaks_off_leaves_nothing(folder_store: ArtifactStore, load
         **{"CONTENT_LENGTH": str(len(CONTENT) + 1), "wsgi.input": io.BytesIO(CONTENT)},
     )
     assert response.status_code == 400
-    assert list(folder_store.all_files()) == []
+    assert list(store.all_files()) == []
 
 
-def test_an_upload_over_the_limit_is_refused(
-    folder_store: ArtifactStore, loaded: Cast, admin: Host, settings: Any
-) -> None:
+def test_an_upload_over_the_limit_is_refused(store: ArtifactStore, loaded: Cast, admin: Host, settings: Any) -> None:
     settings.ARTIFACT_MAX_BYTES = len(CONTENT) - 1
     admin.send("POST", f"{RELEASES}/", {"version": "2.1.0"})
     assert upload(admin, "2.1.0").status_code == 413
-    assert list(folder_store.all_files()) == []
+    assert list(store.all_files()) == []
 
 
-def test_the_same_version_with_other_bytes_is_409(folder_store: ArtifactStore, loaded: Cast, admin: Host) -> None:
+def test_the_same_version_with_other_bytes_is_409(store: ArtifactStore, loaded: Cast, admin: Host) -> None:
     admin.send("POST", f"{RELEASES}/", {"version": "2.1.0"})
     assert [upload(admin, "2.1.0").status_code for _ in range(2)] == [201, 201]
     other = upload(admin, "2.1.0", content=b"other")
@@ -137,14 +133,14 @@ def test_the_same_version_with_other_bytes_is_409(folder_store: ArtifactStore, l
 
 
 @pytest.mark.parametrize("target", ["linux", "linux-", "LINUX-amd64", "..", "any-any-any", "linux%2famd64"])
-def test_targets_are_names(folder_store: ArtifactStore, loaded: Cast, admin: Host, target: str) -> None:
+def test_targets_are_names(store: ArtifactStore, loaded: Cast, admin: Host, target: str) -> None:
     admin.send("POST", f"{RELEASES}/", {"version": "2.1.0"})
     assert upload(admin, "2.1.0", target).status_code == 404
 
 
-def test_yank_roll_back_and_notes(folder_store: ArtifactStore, loaded: Cast, admin: Host) -> None:
+def test_yank_roll_back_and_notes(store: ArtifactStore, loaded: Cast, admin: Host) -> None:
     for version in ("1.0.0", "2.0.0"):
-        cast.publish(folder_store, PUBLIC, version)
+        cast.publish(store, PUBLIC, version)
     assert json_of(admin.send("PUT", CHANNEL, {"version": "1.0.0"}))["previous_version"] == "2.0.0"
     assert [entry["version"] for entry in json_of(admin.get(f"/api/manage/plugins/{PUBLIC}/channels/"))["results"]] == [
         "1.0.0"
@@ -166,10 +162,10 @@ def test_yank_roll_back_and_notes(folder_store: ArtifactStore, loaded: Cast, adm
     ]
 
 
-def test_releases_are_listed_in_pages(folder_store: ArtifactStore, loaded: Cast, admin: Host) -> None:
+def test_releases_are_listed_in_pages(store: ArtifactStore, loaded: Cast, admin: Host) -> None:
     for minor in range(3):
-        cast.publish(folder_store, PUBLIC, f"1.{minor}.0")
-    cast.draft(folder_store, PUBLIC, "2.0.0")
+        cast.publish(store, PUBLIC, f"1.{minor}.0")
+    cast.draft(store, PUBLIC, "2.0.0")
     first = json_of(admin.get(f"{RELEASES}/?limit=3"))
     rest = json_of(admin.get(first["next"].removeprefix("http://testserver")))
     versions = [entry["version"] for entry in (*first["results"], *rest["results"])]
@@ -178,8 +174,8 @@ def test_releases_are_listed_in_pages(folder_store: ArtifactStore, loaded: Cast,
     assert [entry["version"] for entry in drafts] == ["2.0.0"]
 
 
-def test_drafts_are_deleted_and_published_releases_not(folder_store: ArtifactStore, loaded: Cast, admin: Host) -> None:
-    cast.publish(folder_store, PUBLIC, "1.0.0")
+def test_drafts_are_deleted_and_published_releases_not(store: ArtifactStore, loaded: Cast, admin: Host) -> None:
+    cast.publish(store, PUBLIC, "1.0.0")
     admin.send("POST", f"{RELEASES}/", {"version": "2.0.0"})
     assert admin.send("DELETE", f"{RELEASES}/2.0.0").status_code == 204
     assert admin.send("DELETE", f"{RELEASES}/1.0.0").status_code == 409
@@ -213,7 +209,7 @@ def test_only_operators_manage(loaded: Cast, method: str, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/api/manage/plugins/no-such/releases/", f"{RELEASES}/9.9.9", f"/api/manage/plugins/{PUBLIC}/channels/no"]
 )
-def test_what_is_not_there_is_404(folder_store: ArtifactStore, loaded: Cast, admin: Host, path: str) -> None:
+def test_what_is_not_there_is_404(store: ArtifactStore, loaded: Cast, admin: Host, path: str) -> None:
     assert admin.get(path).status_code == 404
 
 

@@ -13,7 +13,7 @@ from registry.models import Artifact, RequestedBuild
 from registry.services.requested_builds import request_build
 from registry.storage import ArtifactStore
 from tests.registry import cast
-from tests.registry.cast import ACTOR, OTHERS, PREMIUM, PRIVATE, PUBLIC, TARGET, Cast, Host, body_of, json_of
+from tests.registry.cast import ACTOR, OTHERS, PREMIUM, PRIVATE, PUBLIC, TARGET, Cast, Host, Member, body_of, json_of
 
 pytestmark = pytest.mark.django_db
 VERSION = "2.1.0"
@@ -22,22 +22,20 @@ _PER_ANSWER = {"X-Request-ID", "Date"}
 
 
 @pytest.fixture
-def world(folder_store: ArtifactStore, loaded: Cast) -> Cast:
+def world(store: ArtifactStore, loaded: Cast) -> Cast:
     """Everybody has something of their own: private plugins, own builds, builds they wait for."""
     for plugin in (PUBLIC, PREMIUM, PRIVATE, OTHERS):
-        cast.publish(folder_store, plugin, VERSION)
+        cast.publish(store, plugin, VERSION)
     for member in (loaded.acme, loaded.globex, loaded.initech):
         release = cast.draft(
-            folder_store,
+            store,
             PUBLIC,
             f"{OWN_VERSION}-{member.id.replace('_', '')}",
-            source=cast.put(folder_store, f"source {member.id}".encode()),
+            source=cast.put(store, f"source {member.id}".encode()),
             build_targets=[TARGET],
         )
         cast.publish_release(release=release, actor=ACTOR, now=cast.now(), require_installation=False)
-        cast.add(
-            folder_store, release, f"build of {member.id}".encode(), kind=Artifact.Kind.FARM, customer=member.customer
-        )
+        cast.add(store, release, f"build of {member.id}".encode(), kind=Artifact.Kind.FARM, customer=member.customer)
         request_build(release=release, customer_id=member.id, target="linux/arm64", actor=ACTOR)
     return loaded
 
@@ -77,8 +75,12 @@ def _without_request_id(text: str) -> str:
 CREDENTIALS = ("acme key", "globex key", "globex pat", "initech key", "initech pat")
 
 
-@pytest.mark.parametrize("whose", CREDENTIALS)
-def test_what_is_anothers_is_answered_like_what_nobody_has(world: Cast, whose: str) -> None:
+def test_what_is_anothers_is_answered_like_what_nobody_has(world: Cast) -> None:
+    for whose in CREDENTIALS:
+        _assert_masked(world, whose)
+
+
+def _assert_masked(world: Cast, whose: str) -> None:
     name, kind = whose.split()
     visitor = getattr(world, name)
     host = Host(visitor.key if kind == "key" else visitor.pat)
@@ -110,15 +112,14 @@ def test_the_crawl_would_notice(world: Cast) -> None:
     assert statuses == [200, 200, 200, 200, 200, 404, 200, 202, 200, 200, 200]
 
 
-@pytest.mark.parametrize("whose", ["acme", "globex", "initech"])
-def test_lists_show_what_is_ones_own_and_nothing_else(world: Cast, whose: str) -> None:
-    visitor = getattr(world, whose)
+def test_lists_show_what_is_ones_own_and_nothing_else(world: Cast) -> None:
+    _assert_sees(world, world.acme, {PUBLIC})
+    _assert_sees(world, world.globex, {PUBLIC, PREMIUM, PRIVATE})
+    _assert_sees(world, world.initech, {PUBLIC, PREMIUM, OTHERS})
+
+
+def _assert_sees(world: Cast, visitor: Member, expected: set[str]) -> None:
     host = Host(visitor.key)
-    expected = {
-        "acme": {PUBLIC},
-        "globex": {PUBLIC, PREMIUM, PRIVATE},
-        "initech": {PUBLIC, PREMIUM, OTHERS},
-    }[whose]
     listed = json_of(host.get("/api/registry/plugins"))["plugins"]
     assert {entry["name"] for entry in listed} == expected
     for member in (world.acme, world.globex, world.initech):
@@ -141,15 +142,15 @@ def test_a_higher_tiers_plugin_is_not_there_for_a_lower_tier(world: Cast) -> Non
     assert host.ask(PREMIUM, VERSION).status_code == 404
 
 
-@pytest.mark.parametrize("credential", ["", "km_live_x", "pat_x", "x.y.z", "pat_" + "0" * 36, "a" * 20_000, "kmop_x"])
-def test_without_a_good_credential_nothing_is_learned(world: Cast, credential: str) -> None:
+def test_without_a_good_credential_nothing_is_learned(world: Cast) -> None:
     request_id = RequestedBuild.objects.first().id  # type: ignore[union-attr]
     real = paths(customer=world.globex.id, plugin=PRIVATE, version=VERSION, request_id=request_id)
     fake = paths(customer="nobody_00", plugin="no-such-plugin", version="9.9.9", request_id="rqb_0")
-    for (method, path, body), (_, other, other_body) in zip(real, fake, strict=True):
-        got = answer(Host(credential).send(method, path, body))
-        assert got == answer(Host(credential).send(method, other, other_body))
-        assert got[0] == 401
+    for credential in ("", "km_live_x", "pat_x", "x.y.z", "pat_" + "0" * 36, "a" * 20_000, "kmop_x"):
+        for (method, path, body), (_, other, other_body) in zip(real, fake, strict=True):
+            got = answer(Host(credential).send(method, path, body))
+            assert got == answer(Host(credential).send(method, other, other_body)), credential
+            assert got[0] == 401, credential
 
 
 def test_a_customer_header_must_be_ones_own(world: Cast) -> None:
@@ -161,16 +162,24 @@ def test_a_customer_header_must_be_ones_own(world: Cast) -> None:
     assert host.get(f"/api/registry/plugins/{PRIVATE}", X_Plugin_Name=PUBLIC).status_code == 403
 
 
-@pytest.mark.parametrize(
-    "name", ["..", ".", "%2e%2e", "a%2fb", "A", "-", "x" * 65, "a b", "%00", "é", "a%0a", "*", "api-logger%00", ";"]
-)
-def test_tricks_in_names_name_nothing(world: Cast, name: str) -> None:
+TRICKS = ("..", ".", "%2e%2e", "a%2fb", "A", "-", "x" * 65, "a b", "%00", "é", "a%0a", "*", "api-logger%00", ";")
+
+
+def test_tricks_in_names_name_nothing(world: Cast) -> None:
     host = Host(world.globex.key)
-    for path in (
-        f"/api/registry/plugins/{name}",
-        f"/api/registry/plugins/{name}/releases/{VERSION}",
-        f"/api/registry/plugins/{PUBLIC}/releases/{name}",
-        f"/api/registry/requests/{name}",
-        f"/private/{name}/",
+    for name in (
+        *TRICKS,
+        f"{PUBLIC}%0a",
+        f"{PUBLIC}%0d",
+        f"{VERSION}%0a",
+        "enterprise_456%0a",
+        "%2e%2e%2f%2e%2e%2fetc",
     ):
-        assert host.get(path).status_code == 404, path
+        for path in (
+            f"/api/registry/plugins/{name}",
+            f"/api/registry/plugins/{name}/releases/{VERSION}",
+            f"/api/registry/plugins/{PUBLIC}/releases/{name}",
+            f"/api/registry/requests/{name}",
+            f"/private/{name}/",
+        ):
+            assert host.get(path).status_code == 404, path

@@ -109,9 +109,9 @@ def test_a_removed_customers_policy_goes_with_it(loaded: Cast) -> None:
     ],
 )
 def test_a_violation_is_refused_and_told(
-    folder_store: ArtifactStore, loaded: Cast, changes: dict[str, Any], is_refused: bool
+    store: ArtifactStore, loaded: Cast, changes: dict[str, Any], is_refused: bool
 ) -> None:
-    cast.publish(folder_store, PUBLIC, "2.1.0")
+    cast.publish(store, PUBLIC, "2.1.0")
     host = Host(loaded.acme.key)
     url = host.url(PUBLIC, "2.1.0")
     change(loaded, **changes)
@@ -137,9 +137,9 @@ def test_a_violation_is_refused_and_told(
     ],
 )
 def test_unsigned_files_are_for_those_who_allow_them(
-    folder_store: ArtifactStore, loaded: Cast, changes: dict[str, Any], is_refused: bool
+    store: ArtifactStore, loaded: Cast, changes: dict[str, Any], is_refused: bool
 ) -> None:
-    artifact = cast.publish(folder_store, PUBLIC, "2.1.0")
+    artifact = cast.publish(store, PUBLIC, "2.1.0")
     Artifact.objects.filter(pk=artifact.pk).update(signature=None, certificate=None)
     change(loaded, **changes)
     response = Host(loaded.acme.key).ask(PUBLIC, "2.1.0")
@@ -148,9 +148,9 @@ def test_unsigned_files_are_for_those_who_allow_them(
         assert json_of(response)["signature"] is None
 
 
-def test_pins_and_blocks_shape_what_is_offered(folder_store: ArtifactStore, loaded: Cast) -> None:
+def test_pins_and_blocks_shape_what_is_offered(store: ArtifactStore, loaded: Cast) -> None:
     for version in ("1.9.0", "2.0.0", "2.0.3", "2.1.0"):
-        cast.publish(folder_store, PUBLIC, version)
+        cast.publish(store, PUBLIC, version)
     host = Host(loaded.acme.key)
     change(loaded, version_pins={PUBLIC: "2.0"})
     assert json_of(host.get(f"/api/registry/plugins/{PUBLIC}"))["latest_version"] == "2.0.3"

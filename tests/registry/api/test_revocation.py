@@ -82,13 +82,13 @@ def _change_key(loaded: Cast, **values: Any) -> None:
 
 
 @pytest.mark.parametrize("name", [*COMMON, *OF_KEYS])
-def test_a_url_given_to_a_key_dies(folder_store: ArtifactStore, loaded: Cast, name: str) -> None:
-    _assert_dies(folder_store, loaded, loaded.globex.key, (COMMON | OF_KEYS)[name])
+def test_a_url_given_to_a_key_dies(store: ArtifactStore, loaded: Cast, name: str) -> None:
+    _assert_dies(store, loaded, loaded.globex.key, (COMMON | OF_KEYS)[name])
 
 
 @pytest.mark.parametrize("name", [*COMMON, *OF_TOKENS])
-def test_a_url_given_to_a_registry_token_dies(folder_store: ArtifactStore, loaded: Cast, name: str) -> None:
-    _assert_dies(folder_store, loaded, loaded.globex.pat, (COMMON | OF_TOKENS)[name])
+def test_a_url_given_to_a_registry_token_dies(store: ArtifactStore, loaded: Cast, name: str) -> None:
+    _assert_dies(store, loaded, loaded.globex.pat, (COMMON | OF_TOKENS)[name])
 
 
 def _assert_dies(store: ArtifactStore, loaded: Cast, credential: str, change: Change) -> None:
@@ -106,8 +106,8 @@ def _assert_dies(store: ArtifactStore, loaded: Cast, credential: str, change: Ch
     assert OutboxEvent.objects.filter(name="plugin.denied", customer_id=loaded.globex.id).exists()
 
 
-def test_the_bearer_of_a_url_is_not_told_why(folder_store: ArtifactStore, loaded: Cast) -> None:
-    cast.publish(folder_store, PRIVATE, VERSION)
+def test_the_bearer_of_a_url_is_not_told_why(store: ArtifactStore, loaded: Cast) -> None:
+    cast.publish(store, PRIVATE, VERSION)
     host = Host(loaded.globex.key)
     url, bodies = host.url(PRIVATE, VERSION), []
     for change in (OF_KEYS["key revoked"], COMMON["customer suspended"], COMMON["plugin quarantined"]):
@@ -118,12 +118,12 @@ def test_the_bearer_of_a_url_is_not_told_why(folder_store: ArtifactStore, loaded
 
 
 def test_a_quarantine_stops_listing_and_asking_and_lifting_it_brings_all_back(
-    folder_store: ArtifactStore, loaded: Cast
+    store: ArtifactStore, loaded: Cast
 ) -> None:
     from licensing.services.quarantines import lift_quarantine
 
-    cast.publish(folder_store, PRIVATE, VERSION)
-    cast.publish(folder_store, PRIVATE, "2.0.0")
+    cast.publish(store, PRIVATE, VERSION)
+    cast.publish(store, PRIVATE, "2.0.0")
     host = Host(loaded.globex.key)
     url = host.url(PRIVATE, VERSION)
     COMMON["version quarantined"](loaded, Artifact.objects.first())
@@ -137,8 +137,8 @@ def test_a_quarantine_stops_listing_and_asking_and_lifting_it_brings_all_back(
     assert body_of(host.fetch(url)) == content_of(PRIVATE, VERSION)
 
 
-def test_a_plugin_in_quarantine_is_not_listed(folder_store: ArtifactStore, loaded: Cast) -> None:
-    cast.publish(folder_store, PRIVATE, VERSION)
+def test_a_plugin_in_quarantine_is_not_listed(store: ArtifactStore, loaded: Cast) -> None:
+    cast.publish(store, PRIVATE, VERSION)
     COMMON["plugin quarantined"](loaded, Artifact.objects.get())
     host = Host(loaded.globex.key)
     assert json_of(host.get("/api/registry/plugins"))["plugins"] == []

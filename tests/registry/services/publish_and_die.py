@@ -1,6 +1,8 @@
-"""A process that publishes a release and kills itself at one line of the registry's code: `publish_and_die.py LINE`.
+"""A process that publishes releases over HTTP's own code path, and dies at one line of the registry's code.
 
-LINE counts the lines of `registry/` that were executed; one beyond the last lets it finish, and prints `done`.
+Reads from standard input the name of the test's database and an operator's key, then numbers, a line each. For each
+it forks a child that makes a draft, uploads two files, signs and publishes them, and kills itself at that line of
+`registry/`, counted as they are executed; one beyond the last lets it finish. Answers `killed`, or `done LINES`.
 """
 
 import os
@@ -13,54 +15,79 @@ import django
 
 django.setup()
 
-from django.conf import settings  # noqa: E402
+from datetime import UTC, datetime  # noqa: E402
 
-from licensing.models import Plugin  # noqa: E402
-from registry.models import Artifact  # noqa: E402
-from registry.services.artifacts import add_artifact  # noqa: E402
-from registry.services.releases import create_release, publish_release  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.test import Client  # noqa: E402
+
+from registry.services.signing import sign_due_artifacts  # noqa: E402
 from registry.storage import artifact_store  # noqa: E402
-from tests.registry.cast import ACTOR, PUBLIC, now  # noqa: E402
+from tests.registry.cast import ACTOR, PUBLIC  # noqa: E402
 
 _REGISTRY = os.sep + "registry" + os.sep
-_left = int(sys.argv[1])
+_RELEASES = f"/api/manage/plugins/{PUBLIC}/releases"
+TARGETS = ("linux-amd64", "darwin-arm64")
+
+_lines = 0
+_last_line = 0
 
 
 def _count(frame: FrameType, event: str, _argument: Any) -> Any:
-    global _left
-    if _REGISTRY not in frame.f_code.co_filename or "tests" in frame.f_code.co_filename:
+    global _lines
+    if _REGISTRY not in frame.f_code.co_filename or f"{os.sep}tests{os.sep}" in frame.f_code.co_filename:
         return None
     if event == "line":
-        _left -= 1
-        if _left == 0:
+        _lines += 1
+        if _lines == _last_line:
             os.kill(os.getpid(), signal.SIGKILL)
     return _count
 
 
-def _publish() -> None:
-    store = artifact_store()
-    release = create_release(plugin=Plugin.objects.get(pk=PUBLIC), version="2.1.0", actor=ACTOR, now=now(), store=store)
-    for target in ("linux/amd64", "darwin/arm64"):
-        content = f"for {target} ".encode() * 30_000
-        stored = store.put_stream((content[at : at + 65536] for at in range(0, len(content), 65536)), max_bytes=10**7)
-        add_artifact(
-            release=release,
-            target=target,
-            stored=stored,
-            filename="plugin",
-            kind=Artifact.Kind.PREBUILT,
-            signature=b"s",
-            certificate=b"c",
-            actor=ACTOR,
-            now=now(),
-            store=store,
-        )
-    publish_release(release=release, actor=ACTOR, now=now(), expected=("linux/amd64", "darwin/arm64"))
+def _publish(key: str) -> None:
+    client, headers = Client(), {"Authorization": f"Bearer {key}"}
+
+    def send(method: str, path: str, body: bytes, content_type: str = "application/json") -> None:
+        response = client.generic(method, path, body, content_type=content_type, headers=headers)
+        if response.status_code not in (200, 201):
+            raise RuntimeError(f"{path}: {response.status_code}")
+
+    send("POST", f"{_RELEASES}/", b'{"version": "2.1.0"}')
+    for target in TARGETS:
+        content = f"for {target} ".encode() * 60_000
+        send("PUT", f"{_RELEASES}/2.1.0/files/{target}", content, "application/octet-stream")
+    sign_due_artifacts(store=artifact_store(), actor=ACTOR, now=datetime.now(UTC))
+    send("POST", f"{_RELEASES}/2.1.0/publish", b"{}")
 
 
-if settings.DATABASES["default"]["NAME"] != sys.argv[2]:
-    raise SystemExit("not the test's database")
-sys.settrace(_count)
-_publish()
-sys.settrace(None)
-sys.stdout.write(f"done {_left}\n")
+def _in_child(key: str, line: int) -> str:
+    global _last_line
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _last_line = line
+        sys.settrace(_count)
+        _publish(key)
+        sys.settrace(None)
+        os.write(writing, str(_lines).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        lines = told.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return "killed" if os.WTERMSIG(status) == signal.SIGKILL else "ended"
+    return f"done {lines}" if status == 0 else "failed"
+
+
+def _main() -> None:
+    if settings.DATABASES["default"]["NAME"] != sys.stdin.readline().strip():
+        raise SystemExit("not the test's database")
+    key = sys.stdin.readline().strip()
+    for line in sys.stdin:
+        sys.stdout.write(_in_child(key, int(line)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _main()

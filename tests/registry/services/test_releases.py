@@ -46,19 +46,19 @@ def test_a_draft_is_nobodys_business_and_publishing_is_told(store: ArtifactStore
 
 @pytest.mark.parametrize(("asks", "expected"), [(True, True), (False, False)])
 def test_a_published_release_asks_for_installations_unless_its_vendor_says_no(
-    folder_store: ArtifactStore, loaded: Cast, asks: bool, expected: bool
+    store: ArtifactStore, loaded: Cast, asks: bool, expected: bool
 ) -> None:
-    release = cast.draft(folder_store, PUBLIC, "2.1.0")
-    cast.add(folder_store, release, b"x")
+    release = cast.draft(store, PUBLIC, "2.1.0")
+    cast.add(store, release, b"x")
     publish_release(release=release, actor=ACTOR, now=now(), require_installation=asks)
     assert Plugin.objects.get(pk=PUBLIC).installation_required is expected
 
 
-def test_nothing_is_published_before_it_is_whole(folder_store: ArtifactStore, loaded: Cast) -> None:
-    release = cast.draft(folder_store, PUBLIC, "2.1.0")
+def test_nothing_is_published_before_it_is_whole(store: ArtifactStore, loaded: Cast) -> None:
+    release = cast.draft(store, PUBLIC, "2.1.0")
     with pytest.raises(ReleaseNotReady, match="nothing to download"):
         publish_release(release=release, actor=ACTOR, now=now())
-    unsigned = cast.add(folder_store, release, b"x", signature=None, certificate=None)
+    unsigned = cast.add(store, release, b"x", signature=None, certificate=None)
     with pytest.raises(ReleaseNotReady, match="being signed"):
         publish_release(release=release, actor=ACTOR, now=now())
     Artifact.objects.filter(pk=unsigned.pk).update(signature=b"s", certificate=b"c")
@@ -92,18 +92,18 @@ def test_a_file_never_changes(store: ArtifactStore, loaded: Cast) -> None:
     assert cast.add(store, release, b"one").pk == first.pk
 
 
-def test_a_customers_newer_build_takes_the_place_of_its_older(folder_store: ArtifactStore, loaded: Cast) -> None:
-    release = cast.draft(folder_store, PUBLIC, "2.1.0", source=cast.put(folder_store, b"s"), build_targets=[TARGET])
+def test_a_customers_newer_build_takes_the_place_of_its_older(store: ArtifactStore, loaded: Cast) -> None:
+    release = cast.draft(store, PUBLIC, "2.1.0", source=cast.put(store, b"s"), build_targets=[TARGET])
     publish_release(release=release, actor=ACTOR, now=now())
     options: dict[str, Any] = {"kind": Artifact.Kind.FARM, "customer": loaded.acme.customer}
-    old = cast.add(folder_store, release, b"old", build_id="bld_1", **options)
+    old = cast.add(store, release, b"old", build_id="bld_1", **options)
     with pytest.raises(VersionExists):
-        cast.add(folder_store, release, b"new", build_id="bld_2", **options)
-    new = cast.add(folder_store, release, b"new", build_id="bld_2", supersede=True, **options)
+        cast.add(store, release, b"new", build_id="bld_2", **options)
+    new = cast.add(store, release, b"new", build_id="bld_2", supersede=True, **options)
     old.refresh_from_db()
     assert old.superseded_at is not None
     assert new.superseded_at is None
-    theirs = cast.add(folder_store, release, b"of globex", kind=Artifact.Kind.FARM, customer=loaded.globex.customer)
+    theirs = cast.add(store, release, b"of globex", kind=Artifact.Kind.FARM, customer=loaded.globex.customer)
     assert theirs.superseded_at is None
 
 
@@ -126,34 +126,34 @@ def test_only_semantic_versions_are_versions(version: str) -> None:
         {"build_targets": [TARGET]},
     ],
 )
-def test_what_cannot_be_a_release_is_refused(folder_store: ArtifactStore, loaded: Cast, options: Any) -> None:
+def test_what_cannot_be_a_release_is_refused(store: ArtifactStore, loaded: Cast, options: Any) -> None:
     with pytest.raises(InvalidValue):
-        cast.draft(folder_store, PUBLIC, "1.0.0", **options)
+        cast.draft(store, PUBLIC, "1.0.0", **options)
 
 
 @pytest.mark.parametrize("target", ["", "linux", "linux/", "/amd64", "Linux/amd64", "linux/amd64/x", "../x", "a b/c"])
-def test_what_cannot_be_a_target_is_refused(folder_store: ArtifactStore, loaded: Cast, target: str) -> None:
-    release = cast.draft(folder_store, PUBLIC, "1.0.0")
+def test_what_cannot_be_a_target_is_refused(store: ArtifactStore, loaded: Cast, target: str) -> None:
+    release = cast.draft(store, PUBLIC, "1.0.0")
     with pytest.raises(InvalidValue):
-        cast.add(folder_store, release, b"x", target=target)
+        cast.add(store, release, b"x", target=target)
 
 
 @pytest.mark.parametrize("filename", ["", ".hidden", "a/b", "a\\b", 'a"b', "a\r\nb", "x" * 300, "é"])
-def test_what_cannot_be_a_filename_is_refused(folder_store: ArtifactStore, loaded: Cast, filename: str) -> None:
-    release = cast.draft(folder_store, PUBLIC, "1.0.0")
+def test_what_cannot_be_a_filename_is_refused(store: ArtifactStore, loaded: Cast, filename: str) -> None:
+    release = cast.draft(store, PUBLIC, "1.0.0")
     with pytest.raises(InvalidValue):
-        cast.add(folder_store, release, b"x", filename=filename)
+        cast.add(store, release, b"x", filename=filename)
 
 
-def test_an_older_version_published_late_moves_no_channel(folder_store: ArtifactStore, loaded: Cast) -> None:
-    cast.publish(folder_store, PUBLIC, "2.0.0")
-    cast.publish(folder_store, PUBLIC, "1.9.9")
+def test_an_older_version_published_late_moves_no_channel(store: ArtifactStore, loaded: Cast) -> None:
+    cast.publish(store, PUBLIC, "2.0.0")
+    cast.publish(store, PUBLIC, "1.9.9")
     assert head() == "2.0.0"
 
 
-def test_a_channel_moves_back_and_forth_among_its_own(folder_store: ArtifactStore, loaded: Cast) -> None:
+def test_a_channel_moves_back_and_forth_among_its_own(store: ArtifactStore, loaded: Cast) -> None:
     for version in ("1.0.0", "2.0.0"):
-        cast.publish(folder_store, PUBLIC, version)
+        cast.publish(store, PUBLIC, version)
     plugin = Plugin.objects.get(pk=PUBLIC)
     old = Release.objects.get(version="1.0.0")
     channel = move_channel(plugin=plugin, name="stable", release=old, actor=ACTOR, now=now())
@@ -163,29 +163,29 @@ def test_a_channel_moves_back_and_forth_among_its_own(folder_store: ArtifactStor
 
 
 @pytest.mark.parametrize("why", ["draft", "yanked", "another plugin", "another channel"])
-def test_a_channel_offers_only_what_can_be_offered(folder_store: ArtifactStore, loaded: Cast, why: str) -> None:
-    cast.publish(folder_store, PUBLIC, "2.0.0")
+def test_a_channel_offers_only_what_can_be_offered(store: ArtifactStore, loaded: Cast, why: str) -> None:
+    cast.publish(store, PUBLIC, "2.0.0")
     match why:
         case "draft":
-            release = cast.draft(folder_store, PUBLIC, "1.0.0")
+            release = cast.draft(store, PUBLIC, "1.0.0")
         case "yanked":
-            release = cast.publish(folder_store, PUBLIC, "1.0.0").release
+            release = cast.publish(store, PUBLIC, "1.0.0").release
             yank_release(release=release, reason="", actor=ACTOR, now=now())
         case "another plugin":
-            release = cast.publish(folder_store, cast.PREMIUM, "1.0.0").release
+            release = cast.publish(store, cast.PREMIUM, "1.0.0").release
         case _:
-            release = cast.publish(folder_store, PUBLIC, "1.0.0", channels=["beta"]).release
+            release = cast.publish(store, PUBLIC, "1.0.0", channels=["beta"]).release
     with pytest.raises(Conflict):
         move_channel(plugin=Plugin.objects.get(pk=PUBLIC), name="stable", release=release, actor=ACTOR, now=now())
     assert head() == "2.0.0"
 
 
-def test_only_drafts_are_deleted(folder_store: ArtifactStore, loaded: Cast) -> None:
-    release = cast.draft(folder_store, PUBLIC, "2.1.0")
-    cast.add(folder_store, release, b"x")
+def test_only_drafts_are_deleted(store: ArtifactStore, loaded: Cast) -> None:
+    release = cast.draft(store, PUBLIC, "2.1.0")
+    cast.add(store, release, b"x")
     delete_draft(release=release, actor=ACTOR)
     assert not Release.objects.exists()
-    published = cast.publish(folder_store, PUBLIC, "2.1.0").release
+    published = cast.publish(store, PUBLIC, "2.1.0").release
     with pytest.raises(Conflict):
         delete_draft(release=published, actor=ACTOR)
     assert set_notes(release=published, notes="New", actor=ACTOR).notes == "New"
@@ -217,9 +217,9 @@ def test_two_uploads_of_one_file_at_once_make_one(store: ArtifactStore) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_version_created_and_published_by_many_at_once_is_one(folder_store: ArtifactStore) -> None:
+def test_one_version_created_and_published_by_many_at_once_is_one(store: ArtifactStore) -> None:
     cast.load_cast()
-    source = cast.put(folder_store, b"source")
+    source = cast.put(store, b"source")
 
     def publish(number: int) -> str:
         release = create_release(
@@ -227,7 +227,7 @@ def test_one_version_created_and_published_by_many_at_once_is_one(folder_store: 
             version="2.1.0",
             actor=ACTOR,
             now=now(),
-            store=folder_store,
+            store=store,
             source=source,
             build_targets=[TARGET],
         )
@@ -238,11 +238,11 @@ def test_one_version_created_and_published_by_many_at_once_is_one(folder_store: 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_releases_published_at_once_leave_the_newest_at_the_head(folder_store: ArtifactStore) -> None:
+def test_releases_published_at_once_leave_the_newest_at_the_head(store: ArtifactStore) -> None:
     cast.load_cast()
     releases = []
     for number in range(6):
-        releases.append(cast.draft(folder_store, PUBLIC, f"1.{number}.0"))
-        cast.add(folder_store, releases[-1], f"{number}".encode())
+        releases.append(cast.draft(store, PUBLIC, f"1.{number}.0"))
+        cast.add(store, releases[-1], f"{number}".encode())
     at_once(lambda number: publish_release(release=releases[number], actor=ACTOR, now=now()).pk, 6)
     assert head() == "1.5.0"

@@ -38,11 +38,11 @@ def test_what_nothing_refers_to_is_collected(store: ArtifactStore, loaded: Cast)
     assert set(StoredFile.objects.values_list("pk", flat=True)) == digests(store)
 
 
-def test_a_superseded_build_is_still_referred_to(folder_store: ArtifactStore, loaded: Cast) -> None:
-    artifact = cast.publish(folder_store, PUBLIC, "1.0.0")
+def test_a_superseded_build_is_still_referred_to(store: ArtifactStore, loaded: Cast) -> None:
+    artifact = cast.publish(store, PUBLIC, "1.0.0")
     Artifact.objects.update(superseded_at=now())
-    assert collect_unreferenced(store=folder_store, now=now(), grace=NO_GRACE) == []
-    assert digests(folder_store) == {artifact.sha256}
+    assert collect_unreferenced(store=store, now=now(), grace=NO_GRACE) == []
+    assert digests(store) == {artifact.sha256}
 
 
 def test_a_fresh_upload_is_left_alone(store: ArtifactStore, loaded: Cast) -> None:
@@ -88,19 +88,19 @@ def test_what_dead_uploads_left_is_removed(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("first", ["reference", "collector"])
-def test_reference_and_collector_cannot_cross(folder_store: ArtifactStore, first: str) -> None:
+def test_reference_and_collector_cannot_cross(store: ArtifactStore, first: str) -> None:
     """Each holds the file's row while the other wants it: whoever comes second sees what the first one did."""
     cast.load_cast()
-    stored = cast.put(folder_store, b"contended")
-    release = cast.draft(folder_store, PUBLIC, "1.0.0")
+    stored = cast.put(store, b"contended")
+    release = cast.draft(store, PUBLIC, "1.0.0")
     with transaction.atomic():
-        refer_to(stored, store=folder_store, now=now())
-    store = PausingStore(folder_store)
+        refer_to(stored, store=store, now=now())
+    pausing = PausingStore(store)
     outcome: dict[str, Any] = {}
 
     def collect() -> None:
         outcome["collected"] = collect_unreferenced(
-            store=store if first == "collector" else folder_store, now=now(), grace=NO_GRACE
+            store=pausing if first == "collector" else store, now=now(), grace=NO_GRACE
         )
         connection.close()
 
@@ -114,7 +114,7 @@ def test_reference_and_collector_cannot_cross(folder_store: ArtifactStore, first
                 kind=Artifact.Kind.PREBUILT,
                 actor=ACTOR,
                 now=now() - timedelta(days=1),
-                store=store if first == "reference" else folder_store,
+                store=pausing if first == "reference" else store,
             )
             outcome["added"] = artifact.sha256
         except FileGone as exc:
@@ -125,15 +125,15 @@ def test_reference_and_collector_cannot_cross(folder_store: ArtifactStore, first
     leader, follower = (add, collect) if first == "reference" else (collect, add)
     threads = [threading.Thread(target=leader), threading.Thread(target=follower)]
     threads[0].start()
-    assert store.is_inside.wait(10)
+    assert pausing.is_inside.wait(30)
     threads[1].start()
     wait_until_blocked()
-    store.may_go_on.set()
+    pausing.may_go_on.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     if first == "reference":
         assert outcome == {"added": stored.sha256, "collected": []}
-        assert folder_store.exists(stored)
+        assert store.exists(stored)
     else:
         assert outcome["collected"] == [stored.sha256]
         assert isinstance(outcome["added"], FileGone)
@@ -160,14 +160,15 @@ class PausingStore:
 
     def _pause(self) -> None:
         self.is_inside.set()
-        assert self.may_go_on.wait(20)
+        assert self.may_go_on.wait(60)
 
 
 def wait_until_blocked() -> None:
     """Wait until another session waits for a lock: the second one has arrived."""
     import time
 
-    for _ in range(400):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
             if cursor.fetchone()[0]:
