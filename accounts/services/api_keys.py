@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 
 from accounts.models import SCOPES, ApiKey, Customer
 from accounts.services.key_material import live_prefix, sealed_root, stored_material
@@ -17,6 +18,9 @@ from licensing.crypto import keys
 
 MAX_OVERLAP_SECONDS = 30 * 86400
 MAX_CIDRS = 64
+# Every decision about a customer has all of its keys before it, revoked ones too, so that it can say that they are.
+MAX_LIVE_KEYS = 500
+MAX_KEYS = 5000
 DEFAULT_SCOPES = ("plugins:authenticate", "registry:read", "registry:download", "builds", "usage", "account:read")
 
 
@@ -43,7 +47,7 @@ def issue_api_key(
 
     Raises:
         InvalidValue: an unknown scope, an address range that cannot be read, or an empty name.
-        Conflict: the imported key exists already.
+        Conflict: the imported key exists already, or the customer has too many.
     """
     if not name.strip():
         raise InvalidValue("name: give the key a name.", field="name")
@@ -61,6 +65,7 @@ def issue_api_key(
         sealed_root=sealed_root(key, row_id=row_id),
         **stored_material(key, table="api_key", row_id=row_id),
     )
+    _require_room(customer)
     with transaction.atomic():
         try:
             with transaction.atomic():
@@ -153,6 +158,16 @@ def _plain_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     if mapped is None or network.prefixlen < 96:
         return network
     return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+
+
+def _require_room(customer: Customer) -> None:
+    """A bound that need not be exact: those who make keys at once may go beyond it by as many."""
+    known = ApiKey.objects.filter(customer=customer)
+    live = known.filter(revoked_at=None).exclude(expires_at__lte=Now())
+    if live.count() >= MAX_LIVE_KEYS:
+        raise Conflict(f"There are {MAX_LIVE_KEYS} live keys already; revoke some.")
+    if known.count() >= MAX_KEYS:
+        raise Conflict(f"There have been {MAX_KEYS} keys already, which is as many as are kept.")
 
 
 def _is_past(instant: datetime | None, now: datetime) -> bool:
