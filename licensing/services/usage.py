@@ -7,7 +7,7 @@ should Valkey lose it. While Valkey is away quotas fail open: batches are counte
 
 import hashlib
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
 
@@ -24,7 +24,7 @@ from licensing.rules.codes import Verdict, deny
 from licensing.rules.grants import grant_for
 from licensing.rules.pipeline import Facts
 from licensing.services import limits
-from licensing.services.authenticate import Caller
+from licensing.services.authenticate import Caller, refuse
 from licensing.services.counts import (
     EVENT_PREFIX,
     PENDING,
@@ -114,14 +114,15 @@ def report_usage(*, asked: UsageAsked, caller: Caller, sent: SentRequest, state:
     headers = limits.take(installation=token.installation_id, customer=facts.customer, catalogue=facts.catalogue)
     verdict = judge(presented, plugin_name=token.plugin, sent=sent, caller=caller)
     if not verdict.valid:
-        return Denied(verdict, headers)
+        return refuse(verdict, facts, presented.actor, headers, token.installation_id)
     day = Day(token.customer_id, token.plugin, from_epoch(now).date())
     quota = grant_for(facts).events_per_day
     totals = asked.totals(_known_features(facts))
     counted, used = count_batch(day=day, batch_id=asked.batch_id, totals=totals, quota=quota)
     told = {"quota": quota, "used": used, "remaining": max(0, quota - used), "resets_at": rfc3339(day.resets_at)}
     if not counted:
-        return Denied(deny(codes.QUOTA_EXCEEDED), headers, told)
+        denied = refuse(deny(codes.QUOTA_EXCEEDED), facts, presented.actor, headers, token.installation_id)
+        return replace(denied, extra=told)
     return Granted({"success": True, "batch_id": asked.batch_id, **told}, headers)
 
 

@@ -8,8 +8,10 @@ from threading import Barrier
 import pytest
 from django.db import connection
 
+from accounts.api.manage import customers
 from accounts.models import ApiKey, Customer
 from licensing.core.api import idempotency, operations
+from licensing.core.errors import TooManyRequests
 from licensing.core.models import AuditEvent, RememberedAnswer
 from tests import cast
 
@@ -58,6 +60,16 @@ def test_a_5xx_is_not_remembered(admin, monkeypatch):
         patch.setattr(operations.idempotency, "remember", break_down)
         assert admin.post(PATH, BODY, Idempotency_Key="k1").status_code == 500
     assert not Customer.objects.exists()
+    assert admin.post(PATH, BODY, Idempotency_Key="k1").status_code == 201
+
+
+def test_a_429_is_not_remembered(admin, monkeypatch):
+    def refuse(**_kwargs):
+        raise TooManyRequests(headers={"Retry-After": "1"})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(customers, "make_customer", refuse)
+        assert admin.post(PATH, BODY, Idempotency_Key="k1").status_code == 429
     assert admin.post(PATH, BODY, Idempotency_Key="k1").status_code == 201
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from licensing.core.models import AuditEvent
 from licensing.models import Plugin
 from tests.licensing.api.driver import PluginApi, answer, code_of
 from tests.licensing.cast import DAY, Cast, sign_out
@@ -80,3 +81,16 @@ def test_bad_input_names_its_field(api: PluginApi, cast: Cast, body: dict[str, A
     refused = report(api, api.token(cast.acme), **body)
     assert refused.status_code == 400
     assert answer(refused)["field"] == field
+
+
+def test_a_refusal_is_remembered(api: PluginApi, cast: Cast) -> None:
+    Plugin.objects.filter(pk="console-logger").update(quota=3)
+    token = api.token(cast.acme)
+    assert code_of(report(api, token)) == "QUOTA_EXCEEDED"
+    sign_out(cast.acme.customer, "customer", cast.acme.id)
+    assert code_of(report(api, token, "batch-0002")) == "TOKEN_REVOKED"
+    rows = AuditEvent.objects.filter(action="plugin.denied", actor_kind="plugin_token").order_by("id")
+    assert [(row.code, row.customer_id) for row in rows] == [
+        ("QUOTA_EXCEEDED", cast.acme.id),
+        ("TOKEN_REVOKED", cast.acme.id),
+    ]
