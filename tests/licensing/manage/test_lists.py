@@ -3,6 +3,7 @@
 import statistics
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -91,6 +92,7 @@ def test_lists_are_quick_among_a_hundred_thousand_customers(admin, acme):
             " WHERE id LIKE 'bulk%'"
         )
         cursor.execute("ANALYZE customer; ANALYZE subscription")
+        cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")  # so that one process does all of it
     AuditEvent.objects.bulk_create(
         AuditEvent(actor_kind="system", actor_id="x", action="plugin.denied", customer_id="acme_1")
         for _ in range(20_000)
@@ -110,9 +112,16 @@ def test_lists_are_quick_among_a_hundred_thousand_customers(admin, acme):
 
 
 def median_seconds(client, path: str) -> float:
+    """Of processor time, here and in the database together: how busy the machine is otherwise is no part of it."""
     taken = []
     for _ in range(9):
-        began = time.perf_counter()
+        began = time.thread_time() + database_seconds()
         assert client.get(path).status_code == 200
-        taken.append(time.perf_counter() - began)
+        taken.append(time.thread_time() + database_seconds() - began)
     return statistics.median(taken)
+
+
+def database_seconds() -> float:
+    """Processor time that the database's process of this connection has had so far (proc(5))."""
+    pid = connection.connection.info.backend_pid
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
