@@ -13,7 +13,7 @@ from django.conf import settings
 from licensing.core import outbox
 from licensing.core.actor import system
 from licensing.core.valkey import ValkeyAway
-from licensing.services import counts, key_alarm, key_lifecycle, seen
+from licensing.services import counts, generations, key_alarm, key_lifecycle, seen
 
 OUTBOX_KEPT = timedelta(days=7)
 
@@ -72,3 +72,9 @@ def cull_silent() -> None:
 def purge_usage_marks() -> None:
     """Forget which portions and batches were counted, once nobody can bring them again."""
     counts.purge_usage_marks(now=datetime.now(UTC))
+
+
+@shared_task(name="licensing.forget_generations")
+def forget_generations() -> None:
+    """Forget the generations of installations that were released longer ago than any token lives."""
+    generations.forget_generations(now=datetime.now(UTC))
