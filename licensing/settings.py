@@ -513,6 +513,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sign-waiting": {"task": "build_farm.sign_waiting", "schedule": 10.0, "options": {"expires": 10}},
     "flush-usage": {"task": "licensing.flush_usage", "schedule": 10.0, "options": {"expires": 10}},
     "cull-silent": {"task": "licensing.cull_silent", "schedule": 300.0, "options": {"expires": 300}},
+    "forget-generations": {"task": "licensing.forget_generations", "schedule": 3600.0, "options": {"expires": 3600}},
     "purge-usage-marks": {"task": "licensing.purge_usage_marks", "schedule": 3600.0, "options": {"expires": 3600}},
     "purge-outbox": {"task": "licensing.purge_outbox", "schedule": 3600.0, "options": {"expires": 3600}},
     "forget-old-answers": {"task": "core.forget_old_answers", "schedule": 3600.0, "options": {"expires": 3600}},
