@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shlex
+from pathlib import Path
 from typing import Any
 
 from licensing.embedded.instance import Instance
@@ -40,6 +41,10 @@ def summary(instance: Instance, base_url: str, *, with_demo: bool) -> str:
             "(waits until it is there: a minute or two the first time; docs/verify-a-plugin.md has the rest):",
             "",
             *plugin_lines(json.loads(document.read_text(encoding="utf-8")), base_url),
+            "",
+            "In another shell, take its Pro feature away and give it back; the plugin says so at its next refresh:",
+            "",
+            *tier_lines(document, base_url),
         ]
     return "\n".join([*lines, ""])
 
@@ -84,4 +89,16 @@ def plugin_lines(document: dict[str, Any], base_url: str) -> list[str]:
         "openssl x509 -in plugin.crt -noout -pubkey > signer.pem && "
         "openssl dgst -sha256 -verify signer.pem -signature plugin.sig plugin",
         """while sleep 1; do echo '{"jsonrpc":"2.0","id":1,"method":"tools/call"}'; done | ./plugin -refresh 5s""",
+    ]
+
+
+def tier_lines(document: Path, base_url: str) -> list[str]:
+    """Shell commands of an operator's that change the customer's tier; the key is read from where it is kept."""
+    read_key = 'import json,sys; print(json.load(open(sys.argv[1]))["operator"]["api_key"])'
+    return [
+        f"OPERATOR_KEY=$(python3 -c {shlex.quote(read_key)} {shlex.quote(str(document))})",
+        f"tier() {{ curl -sS -X PATCH {base_url}/api/manage/customers/{_CUSTOMER}/subscription "
+        f'-H "Authorization: Bearer $OPERATOR_KEY" {_JSON} -d "{{\\"tier\\": \\"$1\\"}}"; }}',
+        "tier Free",
+        "tier Pro",
     ]

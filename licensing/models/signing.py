@@ -91,7 +91,9 @@ class CertificateRequest(models.Model):
         editable=False, help_text="Sealed under `artifacts`; no bytes once the request is closed."
     )
     created_at = models.DateTimeField(db_default=Now())
-    closed_at = models.DateTimeField(null=True, help_text="When its certificate came, or another request took its place.")
+    closed_at = models.DateTimeField(
+        null=True, help_text="When its certificate came, or another request took its place."
+    )
 
     class Meta:
         db_table = "certificate_request"

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import queue
-import re
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from build_farm.compile import find_toolchain
-from build_farm.compile.go_command import go_environment
-from licensing.crypto.build_slot import SlotIdentity, open_secret
-from licensing.crypto.keys import key_root
+from tests.e2e.build_traces import Traces
 from tests.e2e.quickstart import Quickstart, document
 from tests.e2e.tampering import is_refused_whatever_is_changed
 from tests.e2e.worker_watch import WorkerWatch
-from tests.licensing.embedded.processes import SOURCE_ROOT, wait_for
+from tests.licensing.embedded.processes import wait_for
 
 CUSTOMER = "cust_123"
 ARCH = "amd64" if os.uname().machine == "x86_64" else "arm64"
@@ -91,10 +85,6 @@ class Vendor:
             content: bytes = response.read()
             return content
 
-    def set_tier(self, tier: str) -> None:
-        status, answer = self.ask("PATCH", f"/api/manage/customers/{CUSTOMER}/subscription", {"tier": tier})
-        assert status == 200, answer
-
     def rotated_key(self) -> str:
         """A successor of the customer's key; the old one lives on for an hour."""
         listed = self.ask("GET", "/api/account/api-keys", key=self.api_key)[1]["results"]
@@ -104,14 +94,16 @@ class Vendor:
         key: str = answer["key"]
         return key
 
-    def rebuild(self) -> dict[str, Any]:
+    def rebuild(self, *, meanwhile: Callable[[], object] = lambda: None) -> dict[str, Any]:
         """Have the customer's build made once more, and wait until it is there; the build."""
         asked = {"plugin": "api-logger", "version": "2.1.0", "target": f"linux/{ARCH}", "again": True}
         status, build = self.ask("POST", "/api/builds", asked, key=self.api_key)
         assert status == 202, build
+        meanwhile()
 
         def is_there() -> bool:
-            build.update(self.ask("GET", f"/api/builds/{build['id']}", key=self.api_key)[1])
+            status, answer = self.ask("GET", f"/api/builds/{build['id']}", key=self.api_key)
+            build.update(answer if status == 200 else {})
             assert build["state"] not in ("failed", "cancelled"), build
             return bool(build["state"] == "published")
 
@@ -267,13 +259,14 @@ def test_the_demo_plugin_from_its_build_to_an_outage(server: Quickstart, tmp_pat
         vendor.download(place)
         shows_nothing_of_keys_and_builder(server, vendor, folder_of("watched"))
         survives_a_killed_worker(server, vendor)
+        survives_a_killed_broker(server, vendor)
         other = folder_of("other")
         vendor.download(other, key=vendor.document["customers"]["enterprise_456"]["api_key"])
         authority = vendor.fetch("/.well-known/keywright-authority")
         is_refused_whatever_is_changed(place, other, authority, tmp_path / "changed")
         is_verified_with_openssl_and_sha256sum_alone(server, place)
         plugin = start(vendor.api_key, "one")
-        follows_its_tier(vendor, plugin, endpoint)
+        follows_its_tier(server, plugin, endpoint)
         rotated = start(vendor.rotated_key(), "two")
         assert ships(rotated, endpoint, within=60), rotated.notes
         assert rotated.close() == 0
@@ -293,58 +286,11 @@ def shows_nothing_of_keys_and_builder(server: Quickstart, vendor: Vendor, place:
     with WorkerWatch(server.program("worker-build")) as seen:
         build = vendor.rebuild()
     vendor.download(place)
-    manifest = json.loads((place / "plugin.manifest").read_text())
-    assert manifest["build_id"] == build["id"]
-    binary = (place / "plugin").read_bytes()
-    sealed, secret = opened_secret(binary, manifest, vendor.api_key)
-    keys = {vendor.api_key, vendor.document["operator"]["api_key"]}
-    hidden = {text.encode() for text in keys} | {secret, secret.hex().encode(), base64.b64encode(secret)}
-    hidden |= {base64.urlsafe_b64encode(secret).rstrip(b"=")}
-    machine = {str(server.data_dir), str(SOURCE_ROOT), sys.prefix, server.environment["BUILD_DIR"]}
-    machine |= {server.environment["BUILD_CACHE_DIR"], f"{Path.home()}/", str(find_toolchain().root)}
-    builder = {text.encode() for text in machine}
-
-    files = {path.name: path.read_bytes() for path in place.iterdir() if path.name.startswith("plugin")}
-    assert len(files) == 8
-    told = subprocess.run(
-        [str(find_toolchain().root / "bin" / "go"), "version", "-m", "plugin"],
-        cwd=place,
-        capture_output=True,
-        check=True,
-    ).stdout
-    assert b"keywright.dev/gokit" in told
-    for name, content in {**files, "go version -m": told}.items():
-        assert not [text for text in hidden | builder if text in content], name
-
-    assert {b"/go/bin/go"} < seen.programs(), "the compiler was not seen at work"
-    assert any(b"/link" in program for program in seen.programs())
-    for command, environment in {*seen.seen, (seen.own_command, seen.own_environment)}:
-        assert not [text for text in hidden | {sealed} if text in command], command
-        assert not [text for text in hidden | {sealed} if text in environment], command
-    # The compiler is given what the farm says and nothing else; what it gives its own tools is not of the worker's.
-    given = {entry.partition(b"=")[0] for entry in seen.variables(program=b"/go/bin/go")}
-    assert given - {b"PWD"} == {name.encode() for name in go_environment(f"linux/{ARCH}")}
-    of_the_worker = {entry for entry in seen.own_environment.split(b"\0") if not entry.startswith((b"LC_", b"LANG="))}
-    assert not seen.variables() & of_the_worker - {b""}
-
-    logs = {path.name: path.read_bytes() for path in (server.data_dir / "logs").iterdir()}
-    assert "worker-build.log" in logs
-    logs["the build's own"] = str(build["log"]).encode()
-    for name, content in logs.items():
-        assert not [text for text in hidden | {sealed} if text in content], name
-
-
-def opened_secret(binary: bytes, manifest: dict[str, Any], api_key: str) -> tuple[bytes, bytes]:
-    """The build's secret as its binary holds it, and as its API key opens it."""
-    (sealed,) = set(re.findall(rb"encrypted:[A-Za-z0-9+/]{80}", binary))  # 12 of nonce, 32 of secret, 16 of tag
-    identity = SlotIdentity(
-        build_id=manifest["build_id"],
-        customer=manifest["customer_id"],
-        plugin=manifest["name"],
-        version=manifest["version"],
-        target=manifest["target"],
-    )
-    return sealed, open_secret(key_root(api_key), sealed.decode(), identity)
+    assert json.loads((place / "plugin.manifest").read_text())["build_id"] == build["id"]
+    traces = Traces(server, place, vendor.api_key, vendor.document["operator"]["api_key"])
+    traces.are_not_in_the_package()
+    traces.are_not_in_processes(seen)
+    traces.are_not_in_logs(build["log"])
 
 
 def survives_a_killed_worker(server: Quickstart, vendor: Vendor) -> None:
@@ -362,8 +308,22 @@ def survives_a_killed_worker(server: Quickstart, vendor: Vendor) -> None:
     assert state() == "building"
     os.kill(server.program("worker-build"), signal.SIGKILL)
     wait_for(lambda: state() == "published", seconds=BUILD_SECONDS)
+    assert handed_out(vendor) == [build["id"]]
+
+
+def survives_a_killed_broker(server: Quickstart, vendor: Vendor) -> None:
+    """SIGKILL of Valkey with a build under way: every message is lost, the build is not."""
+    before = server.program("valkey")
+    build = vendor.rebuild(meanwhile=lambda: os.kill(before, signal.SIGKILL))
+    assert handed_out(vendor) == [build["id"]]
+    assert server.program("valkey") != before
+
+
+def handed_out(vendor: Vendor) -> list[str]:
+    """The customer's builds that are published; all others have a successor."""
     listed = vendor.ask("GET", "/api/builds", key=vendor.api_key)[1]["results"]
-    assert sorted(row["state"] for row in listed) == ["published", "superseded", "superseded"]
+    assert {row["state"] for row in listed} <= {"published", "superseded"}, listed
+    return [row["id"] for row in listed if row["state"] == "published"]
 
 
 def is_verified_with_openssl_and_sha256sum_alone(server: Quickstart, place: Path) -> None:
@@ -374,12 +334,21 @@ def is_verified_with_openssl_and_sha256sum_alone(server: Quickstart, place: Path
     assert ran.stdout.splitlines() == ["plugin.crt: OK", "plugin: OK", "Verified OK"]
 
 
-def follows_its_tier(vendor: Vendor, plugin: Plugin, endpoint: Endpoint) -> None:
-    """Lowered, the Pro feature goes quiet and the free one goes on; raised, it comes back."""
+def follows_its_tier(server: Quickstart, plugin: Plugin, endpoint: Endpoint) -> None:
+    """Lowered, the Pro feature goes quiet and the free one goes on; raised, it comes back. By the printed lines."""
+
+    def set_tier(name: str) -> None:
+        pasted = [
+            line for line in server.lines if line.startswith(("OPERATOR_KEY=", "tier() ")) or line == f"tier {name}"
+        ]
+        assert len(pasted) == 3
+        ran = subprocess.run(["bash", "-e"], input="\n".join(pasted), capture_output=True, text=True, check=True)
+        assert json.loads(ran.stdout)["tier"] == name
+
     assert plugin.logs_the_next()
     assert ships(plugin, endpoint, within=30), plugin.notes
-    vendor.set_tier("Free")
+    set_tier("Free")
     assert is_quiet(plugin, endpoint, within=30), plugin.notes
     assert plugin.logs_the_next()
-    vendor.set_tier("Pro")
+    set_tier("Pro")
     assert ships(plugin, endpoint, within=30), plugin.notes
