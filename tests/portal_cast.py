@@ -102,8 +102,8 @@ def furnish(cast: PortalCast) -> None:
     ApiKey.objects.filter(pk=cast.names["key_id"]).update(name="CI")
     issue_api_key(customer=cast.acme, name="Berlin office", actor=ACTOR)
     issue_api_key(customer=cast.acme, name="Laptops of the developers", mode="test", actor=ACTOR)
-    fill(cast.acme, installations=60, events=40)
     bootstrap(actor=ACTOR, now=now)
+    fill(cast.acme, installations=60, events=40)
     UsageDay.objects.bulk_create(
         UsageDay(
             customer=cast.acme,

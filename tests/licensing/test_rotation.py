@@ -30,6 +30,7 @@ from accounts.services.operators import issue_operator_key
 from accounts.services.rotation import peppered_columns, repepper, reseal, sealed_versions
 from licensing.core.models import AuditEvent
 from licensing.core.role_secrets import KEY_PURPOSES
+from licensing.core.workers import workers_seen
 from licensing.crypto import keys
 from licensing.crypto.sealing import KeyRing, new_versioned_key
 from licensing.models import SignedKeySet, SigningKey
@@ -390,12 +391,19 @@ def test_an_order_waits_for_sign_and_is_then_carried_out_once(
         manage("rotate_signing_key", "--purpose", "token", "--emergency", "--timeout", "0.2")
     assert active("token") == before
     with sign_worker(tmp_path / "log"):
+        await_true(lambda: "sign" in roles_seen())
         # The order of before is carried out first; this one, which leaves the same key, then finds it done.
         output = manage("rotate_signing_key", "--purpose", "token", "--emergency", "--timeout", "150")
         await_true(lambda: AuditEvent.objects.filter(action="signing_key.rotated").count() >= 1)
         await_true(lambda: other_connections() == 0)
+    assert "sign" not in roles_seen()
     assert active("token") in output
     assert AuditEvent.objects.filter(action="signing_key.rotated").count() == 1
+
+
+def roles_seen() -> set[str]:
+    """The roles of the workers that say they are there."""
+    return {worker.role for worker in workers_seen(now=datetime.now(UTC))}
 
 
 def other_connections() -> int:
