@@ -78,6 +78,7 @@ def test_a_press_on_download_brings_the_file(
     assert ready_made.sha256 in browser.text
     browser.press("Download")
     assert "Your download starts" in browser.text
+    assert browser.axe() == []
     file = Path(folder) / ready_made.filename
     browser.wait(lambda: file.exists() and file.stat().st_size == len(CONTENT), 60)
     assert file.read_bytes() == CONTENT
@@ -95,6 +96,7 @@ def test_a_token_is_made_and_revoked_and_the_policy_asks_before_it_loosens(
     secret = browser.one("#secret").text
     assert re.fullmatch(r"pat_[0-9A-Za-z]{36}", secret)
     assert f"export KEYWRIGHT_REGISTRY_TOKEN='{secret}'" in browser.text
+    assert browser.axe() == []
     browser.press("I have copied it")
     assert secret not in browser.driver.page_source
     browser.press("Revoke")
@@ -105,8 +107,21 @@ def test_a_token_is_made_and_revoked_and_the_policy_asks_before_it_loosens(
     browser.tick("plugin_verification", "warn")
     browser.press("Save")
     assert "Hosts will run plugins that do not verify" in browser.text
+    assert browser.axe() == []
     browser.press("Change it")
     assert "Saved. We hold downloads against it" in browser.text
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_without_the_feature_the_registry_says_what_it_would_give(
+    browser: Browser, become: Any, site: Any, size: tuple[int, int]
+) -> None:
+    become(site.outsider)
+    browser.look(size=size, theme="dark")
+    browser.open("/portal/globex_1/registry")
+    assert "Your subscription has no private registry" in browser.text
+    assert "Create a token" not in browser.text
+    assert browser.axe() == []
 
 
 def test_all_of_it_works_without_scripts(browser: Browser, become: Any, site: Any, ready_made: Any) -> None:
