@@ -13,6 +13,7 @@ import msgspec
 from django.http import HttpRequest, RawPostDataException
 
 from licensing.core.errors import BadRequest, BodyTooLarge, LengthRequired, UnsupportedMediaType
+from licensing.core.structures import ready
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DEPTH = 16
@@ -104,7 +105,7 @@ def read_shape(value: dict[str, Any], shape: type[Shape]) -> Shape:
         BadRequest: naming the field, such as `installation.fingerprint`.
     """
     try:
-        return msgspec.convert(value, shape, strict=True)
+        return msgspec.convert(value, ready(shape), strict=True)
     except msgspec.ValidationError as exc:
         message, _, path = str(exc).partition(" - at `$")
         # The names of a mapping's members are the caller's own; the error does not say which it was.

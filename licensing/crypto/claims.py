@@ -10,6 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
 
+from licensing.core.structures import ready
+
 MAX_INSTANT = 253_402_300_799
 LEASE_AUDIENCE = "lease"
 
@@ -63,7 +65,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def from_dict(cls, claims: Mapping[str, Any]) -> Self:
         """Read plain JSON values. Raises `ValueError` unless every claim is there and of its type."""
         try:
-            return msgspec.convert(claims, cls)
+            return msgspec.convert(claims, ready(cls))
         except msgspec.ValidationError:
             raise ValueError(f"not the claims of {cls.TYP}") from None
 
@@ -71,7 +73,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def from_json(cls, raw: bytes) -> Self:
         """Read exactly what `to_json` writes. Raises `ValueError` for any other bytes."""
         try:
-            claims = msgspec.json.decode(raw, type=cls)
+            claims = msgspec.json.decode(raw, type=ready(cls))
         except (msgspec.DecodeError, ValueError, RecursionError):
             raise ValueError(f"not the claims of {cls.TYP}") from None
         if msgspec.json.encode(claims) != raw:

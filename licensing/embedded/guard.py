@@ -182,8 +182,10 @@ class Guard:
         return descriptor
 
     def run(self) -> int:
-        if self._told_to_stop:
-            return EXIT_CANNOT_RUN  # the supervisor was gone before this began
+        # Nothing is started for a supervisor that was gone before this began.
+        return EXIT_CANNOT_RUN if self._told_to_stop else self._run()
+
+    def _run(self) -> int:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._start()
         while self._status is None and not self._told_to_stop:

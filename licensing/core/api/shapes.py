@@ -15,6 +15,7 @@ from django.http import HttpRequest, QueryDict
 
 from licensing.core.errors import BadRequest
 from licensing.core.json_body import MAX_BODY_BYTES, read_object
+from licensing.core.structures import ready
 
 Instant = Annotated[
     datetime,
@@ -89,7 +90,7 @@ def read_query(query: QueryDict, shape: type[Shape]) -> Shape:
 
 def convert(value: Mapping[str, Any], shape: type[Shape], *, strict: bool = True) -> Shape:
     """Turn parsed members into `shape`, instants in UTC. Raises `BadRequest` with every field that is wrong."""
-    errors = list(member_errors(value, shape, strict=strict))
+    errors = list(member_errors(value, ready(shape), strict=strict))
     if errors:
         raise invalid_shape(errors)
     asked: Shape = _in_utc(msgspec.convert(value, shape, strict=strict))
