@@ -5,6 +5,7 @@
 
 import hashlib
 import os
+import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,7 @@ from licensing.services.rotation import can_sign_here
 
 _ACTOR = system("authority")
 _DEFAULT_DAYS = 90
+_STANDARD = "-"  # standard input or output, for a server in a container
 
 
 class Command(BaseCommand):
@@ -61,7 +63,7 @@ class Command(BaseCommand):
         take = verbs.add_parser("take-offline", help="Server: write the authority's key to a file, and forget it.")
         _add_authority_files(take)
         request = verbs.add_parser("request", help="Server: make keys, and the requests for their certificates.")
-        request.add_argument("--out", type=Path, required=True, help="The file of requests to write.")
+        request.add_argument("--out", type=Path, required=True, help="The file of requests; -: standard output.")
         request.add_argument("--purpose", action="append", choices=[each.value for each in Purpose])
         request.add_argument("--all", action="store_true", help="For every purpose, not just for those due soon.")
         request.add_argument("--new-keys", action="store_true", help="Drop what was asked for before.")
@@ -157,12 +159,16 @@ class Command(BaseCommand):
             raise CommandError("No certificate is due within thirty days: name a --purpose, or ask for --all.")
         rows = offline_authority.request_certificates(purposes=wanted, actor=_ACTOR, now=now, with_new_keys=new_keys)
         text = write_requests(bytes(row.der) for row in rows)
-        _write(out, text, is_secret=False)
+        tell = self.stderr if str(out) == _STANDARD else self.stdout
+        if str(out) == _STANDARD:
+            self.stdout.write(text.decode("ascii"), ending="")
+        else:
+            _write(out, text, is_secret=False)
         for row in rows:
             asked = read_request(bytes(row.der))
-            self.stdout.write(f"  {asked.purpose.value:<11} key {fingerprint(asked.public_key)}")
-        self.stdout.write(f"Requests' SHA-256: {hashlib.sha256(text).hexdigest()}")
-        self.stdout.write(
+            tell.write(f"  {asked.purpose.value:<11} key {fingerprint(asked.public_key)}")
+        tell.write(f"Requests' SHA-256: {hashlib.sha256(text).hexdigest()}")
+        tell.write(
             f"On the other machine: manage.py authority issue {out.name} --key … --certificate … --out certificates.pem"
         )
 
@@ -233,6 +239,8 @@ def _passphrase(path: Path | None) -> bytes | None:
 
 
 def _read(path: Path) -> bytes:
+    if str(path) == _STANDARD:
+        return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
     try:
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)

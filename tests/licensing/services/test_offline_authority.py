@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -313,6 +314,23 @@ def test_an_authority_that_is_taken_away(folder: Path) -> None:
     manage("authority", "issue", "requests.pem", *FILES, "--out", "certificates.pem")
     manage("authority", "import", "certificates.pem")
     assert key_set_is_believed(there, datetime.now(UTC))
+
+
+def test_a_server_in_a_container_is_talked_to_by_its_streams(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manage("authority", "create", *FILES, role="owner")
+
+    def piped(verb: str, file: str) -> str:
+        with (folder / file).open() as stream, monkeypatch.context() as patched:
+            patched.setattr(sys, "stdin", stream)
+            return manage("authority", verb, "-")
+
+    piped("adopt", "authority.pem")
+    (folder / "requests.pem").write_text(manage("authority", "request", "--out", "-"))
+    assert "Requests' SHA-256: " in capsys.readouterr().err
+    manage("authority", "issue", "requests.pem", *FILES, "--out", "certificates.pem", role="owner")
+    assert piped("import", "certificates.pem").count("in use from now on") == 6
 
 
 def test_what_the_command_refuses(folder: Path) -> None:
