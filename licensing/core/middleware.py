@@ -9,6 +9,7 @@ import structlog
 from django.http import HttpRequest, HttpResponseBase
 
 from licensing.core import metrics, overload
+from licensing.core.errors import Overloaded
 from licensing.core.problems import PLUGIN_API_PREFIX, exception_response
 from licensing.core.request_id import begin_request, end_request, request_id
 from licensing.core.source import client_address
@@ -45,7 +46,7 @@ class RequestMiddleware:
                 headers["Cache-Control"] = "no-store"
             if request.path.startswith(MACHINE_PREFIXES):
                 headers["X-Content-Type-Options"] = "nosniff"
-            _log_access(request, response.status_code, started)
+            _log_access(request, response, started)
             _observe(request, response, started)
             return response
         finally:
@@ -72,8 +73,11 @@ def _observe(request: HttpRequest, response: HttpResponseBase, started: float) -
         metrics.observe_refusal(code)
 
 
-def _log_access(request: HttpRequest, status: int, started: float) -> None:
+def _log_access(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
+    status = response.status_code
     is_quiet = request.path in _QUIET_PATHS or (status < 400 and request.path.startswith(PLUGIN_API_PREFIX))
+    if getattr(response, "code", "") == Overloaded.code:
+        is_quiet = True  # counted, too: a line each would take the time that there is too little of
     level = logging.DEBUG if is_quiet else logging.INFO
     if not _access.isEnabledFor(level):
         return
