@@ -16,6 +16,7 @@ _SECRET_SHAPES = re.compile(
     r"(?:[a-z]{2,8}_(?:live|test)_|[a-z]{2,6}op_|pat_)[0-9A-Za-z]{12,}"  # API, operator and registry keys
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"  # JWS
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user:password in a URL
+    r"|(?:(?<=/account/reset/)|(?<=/account/invitation/))[^\s\"'<>]+"  # mailed links: a password, an organisation
 )
 
 

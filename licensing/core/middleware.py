@@ -19,6 +19,7 @@ _access = logging.getLogger("licensing.access")
 
 _LOGGABLE = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+_OPENING = ("/files/", "/account/reset/", "/account/invitation/")
 MACHINE_PREFIXES = ("/api/", "/.well-known/", "/private/", "/files/", "/livez", "/readyz", "/metrics")
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
@@ -60,8 +61,8 @@ class RequestMiddleware:
 
 
 def _shown(path: str) -> str:
-    """A path as logs may have it: what follows `/files/` opens a file."""
-    return "/files/" if path.startswith("/files/") else path[:256]
+    """A path as logs may have it, without what opens something: a file, a new password, an organisation."""
+    return next((each for each in _OPENING if path.startswith(each)), path[:256])
 
 
 def _observe(request: HttpRequest, response: HttpResponseBase, started: float) -> None:

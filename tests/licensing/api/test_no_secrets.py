@@ -5,15 +5,21 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import structlog
+from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings as django_settings
+from django.contrib.auth.tokens import default_token_generator
 from django.db import connection
 from django.db.utils import ProgrammingError
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from accounts.models import User
 from accounts.services.api_keys import revoke_api_key, rotate_api_key
+from accounts.services.invitations import invitation_token, invite_member, withdraw_invitation
 from licensing import selectors
 from licensing.core.clock import from_epoch
 from licensing.core.logs import configuration
@@ -157,3 +163,29 @@ def test_what_is_shown_of_the_servers_own_objects(cast: Cast, api: PluginApi) ->
     shown = repr([issued, Caller(cast.acme.key, "127.0.0.1", "req"), sent, cast.acme])
     for secret in (issued.key, cast.acme.key, "body-secret", "proof-secret", cast.acme.build.secret.hex()):
         assert secret not in shown
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_log_of_links_that_came_by_mail(cast: Cast, log: io.StringIO, known: bool) -> None:
+    """Whoever has them sets a password or becomes a member: no line may show them, nor that of a refused form."""
+    person = User.objects.create_user("ada@acme.example")
+    invited = invite_member(
+        customer=cast.acme.customer, email=person.email, role="viewer", actor=ACTOR, now=datetime.now(UTC)
+    )
+    reset_key = default_token_generator.make_token(person)
+    secrets = {reset_key, invitation_token(invited)}
+    if not known:
+        withdraw_invitation(invitation=invited, actor=ACTOR, now=datetime.now(UTC))
+        User.objects.filter(pk=person.pk).update(password="changed since")
+    paths = [
+        f"/account/reset/{user_pk_to_url_str(person)}/{reset_key}",
+        f"/account/invitation/{invitation_token(invited)}",
+    ]
+    client = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    for path in paths:
+        client.get(path)
+        assert client.post(path, {"password1": "x"}).status_code == 403
+    written = log.getvalue()
+    assert written.count('"event": "request"') == 4
+    assert '"path": "/account/reset/"' in written
+    assert_free_of(written, secrets)
