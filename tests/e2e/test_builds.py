@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.build_traces import Traces
+from tests.e2e.impostor import Impostor
 from tests.e2e.quickstart import Quickstart, document
 from tests.e2e.tampering import is_refused_whatever_is_changed
 from tests.e2e.worker_watch import WorkerWatch
@@ -251,8 +252,8 @@ def test_the_demo_plugin_from_its_build_to_an_outage(server: Quickstart, tmp_pat
     vendor, endpoint, place = Vendor(server), Endpoint(), folder_of("package")
     started: list[Plugin] = []
 
-    def start(api_key: str, state: str) -> Plugin:
-        started.append(Plugin(place, api_key=api_key, url=vendor.base, endpoint=endpoint.url, state=tmp_path / state))
+    def start(api_key: str, state: str, url: str = vendor.base) -> Plugin:
+        started.append(Plugin(place, api_key=api_key, url=url, endpoint=endpoint.url, state=tmp_path / state))
         return started[-1]
 
     try:
@@ -265,6 +266,7 @@ def test_the_demo_plugin_from_its_build_to_an_outage(server: Quickstart, tmp_pat
         authority = vendor.fetch("/.well-known/keywright-authority")
         is_refused_whatever_is_changed(place, other, authority, tmp_path / "changed")
         is_verified_with_openssl_and_sha256sum_alone(server, place)
+        believes_no_other_server(vendor, start)
         plugin = start(vendor.api_key, "one")
         follows_its_tier(server, plugin, endpoint)
         rotated = start(vendor.rotated_key(), "two")
@@ -332,6 +334,19 @@ def is_verified_with_openssl_and_sha256sum_alone(server: Quickstart, place: Path
     pasted += [line for line in server.lines if line.startswith(("sha256sum", "openssl x509"))]
     ran = subprocess.run(["bash", "-e"], input="\n".join(pasted), cwd=place, capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines() == ["plugin.crt: OK", "plugin: OK", "Verified OK"]
+
+
+def believes_no_other_server(vendor: Vendor, start: Callable[..., Plugin]) -> None:
+    """A server that says yes with keys of its own: the Pro feature stays quiet, and the reason is told."""
+    impostor = Impostor(issuer=vendor.base)
+    try:
+        deceived = start(vendor.api_key, "deceived", impostor.url)
+        wait_for(lambda: any("CERTIFICATE_FOREIGN" in note for note in deceived.notes), seconds=60)
+        assert deceived.logs_the_next()
+        assert not any("api_logging" in note for note in deceived.notes), deceived.notes
+        assert deceived.close() == 0
+    finally:
+        impostor.close()
 
 
 def follows_its_tier(server: Quickstart, plugin: Plugin, endpoint: Endpoint) -> None:
