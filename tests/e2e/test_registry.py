@@ -24,6 +24,7 @@ import pytest
 from tests.e2e.quickstart import Quickstart, authenticate, document
 from tests.licensing.embedded.processes import SOURCE_ROOT, wait_for
 from tests.load.downloads import SlowReaders
+from tests.load.server import GENEROUS_LIMITS
 
 WALK = re.compile(r"^```sh walk\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CUSTOMERS = {"cust_123": "console-logger", "enterprise_456": "custom-compliance-reporter"}
@@ -31,7 +32,7 @@ CUSTOMERS = {"cust_123": "console-logger", "enterprise_456": "custom-compliance-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quickstart]:
-    quickstart = Quickstart(tmp_path_factory.mktemp("registry") / "data")
+    quickstart = Quickstart(tmp_path_factory.mktemp("registry") / "data", environment=GENEROUS_LIMITS)
     try:
         yield quickstart.wait_until_answering()
     finally:
@@ -204,9 +205,10 @@ BuildCredential.objects.create(
 
 
 def make_own_build(server: Quickstart) -> None:
-    """What the build farm would add, by the role that adds it."""
+    """What the build farm would add, as the database's owner: nobody else may add all of it."""
     inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-    environment = {**inherited, "DJANGO_SETTINGS_MODULE": "licensing.settings", **settings_of(server, "env.sign")}
+    environment = {**inherited, "DJANGO_SETTINGS_MODULE": "licensing.settings", **settings_of(server, "env")}
+    environment["DATABASE_URL_FILE"] = str(server.data_dir / "secrets" / "database_owner_url")
     ran = subprocess.run(
         [sys.executable, "-c", _OWN_BUILD],
         cwd=SOURCE_ROOT,
