@@ -144,10 +144,23 @@ def test_updates_answer_in_the_order_asked(store: ArtifactStore, loaded: Cast) -
         {"installed": [{"plugin": PUBLIC, "version": 2}]},
         {"installed": [{"plugin": PUBLIC, "version": "1.0.0"}] * 201},
         {"installed": [], "channel": "NOT A CHANNEL"},
+        {"installed": [], "channel": "stable\n"},
+        {"installed": [], "platform": "linux/amd64\n"},
     ],
 )
 def test_what_cannot_be_asked_is_400(loaded: Cast, body: Any) -> None:
     assert Host(loaded.acme.key).send("POST", "/api/registry/updates", body).status_code in (400, 415)
+
+
+def test_a_line_break_is_no_part_of_a_name(store: ArtifactStore, loaded: Cast) -> None:
+    cast.publish(store, PUBLIC, "2.1.0")
+    host = Host(loaded.acme.key)
+    path = f"/api/registry/plugins/{PUBLIC}/releases/2.1.0/download"
+    for body in ({"os": "linux\n", "arch": "amd64"}, {"os": "linux", "arch": "amd64\n"}):
+        assert host.send("POST", path, body).status_code == 400
+    for query in ("channel=stable%0a", "platform=linux/amd64%0a"):
+        assert host.get(f"/api/registry/plugins?{query}").status_code == 400
+    assert host.get(f"/api/registry/plugins/{PUBLIC}%0a").status_code == 404
 
 
 def test_notes_are_shown_harmless(store: ArtifactStore, loaded: Cast) -> None:

@@ -121,6 +121,7 @@ def test_only_semantic_versions_are_versions(version: str) -> None:
     [
         {"channels": []},
         {"channels": ["NOT"]},
+        {"channels": ["stable\n"]},
         {"channels": [f"c{number}" for number in range(9)]},
         {"notes": "x" * 50_001},
         {"build_targets": [TARGET]},
@@ -131,14 +132,16 @@ def test_what_cannot_be_a_release_is_refused(store: ArtifactStore, loaded: Cast,
         cast.draft(store, PUBLIC, "1.0.0", **options)
 
 
-@pytest.mark.parametrize("target", ["", "linux", "linux/", "/amd64", "Linux/amd64", "linux/amd64/x", "../x", "a b/c"])
+@pytest.mark.parametrize(
+    "target", ["", "linux", "linux/", "linux/amd64\n", "/amd64", "Linux/amd64", "linux/amd64/x", "../x", "a b/c"]
+)
 def test_what_cannot_be_a_target_is_refused(store: ArtifactStore, loaded: Cast, target: str) -> None:
     release = cast.draft(store, PUBLIC, "1.0.0")
     with pytest.raises(InvalidValue):
         cast.add(store, release, b"x", target=target)
 
 
-@pytest.mark.parametrize("filename", ["", ".hidden", "a/b", "a\\b", 'a"b', "a\r\nb", "x" * 300, "é"])
+@pytest.mark.parametrize("filename", ["", "a\n", ".hidden", "a/b", "a\\b", 'a"b', "a\r\nb", "x" * 300, "é"])
 def test_what_cannot_be_a_filename_is_refused(store: ArtifactStore, loaded: Cast, filename: str) -> None:
     release = cast.draft(store, PUBLIC, "1.0.0")
     with pytest.raises(InvalidValue):
