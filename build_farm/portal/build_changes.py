@@ -67,9 +67,11 @@ class BuildForm(forms.Form):
 @customer_page("builds.write", methods=("GET", "POST"))
 def create(request: CustomerRequest) -> HttpResponse:
     """Ask for a build; who asks for one that is there, or on its way, is shown that one."""
-    releases = _buildable(request)
-    named = {name: request.GET.get(name, "") for name in ("plugin", "version", "target")}
-    initial = {"release": f"{named['plugin']} {named['version']}", "target": named["target"]}
+    initial = {
+        "release": f"{request.GET.get('plugin', '')} {request.GET.get('version', '')}",
+        "target": request.GET.get("target", ""),
+    }
+    releases = _buildable(request, request.POST.get("release", initial["release"]))
     form = BuildForm(request.POST or None, releases=releases, keys=_live_keys(request), initial=initial)
     if request.method == "POST" and form.is_valid():
         row = _ask(request, form, {str(release): release for release in releases}[form.cleaned_data["release"]])
@@ -130,16 +132,20 @@ def _is_cancelled(request: CustomerRequest, row: Build) -> bool:
     return True
 
 
-def _buildable(request: CustomerRequest) -> list[Release]:
-    """What can be built of the plugins that the customer may use, the newest first."""
+def _buildable(request: CustomerRequest, named: str) -> list[Release]:
+    """What can be built of the plugins that the customer may use: the newest, and the one that is named."""
     standings = reads.plugin_standings(reads.holding(request.customer.pk), request.now)
     rows = Release.objects.filter(
         plugin__in=[each.name for each in standings if each.valid],
         state=Release.State.PUBLISHED,
         source__isnull=False,
         yanked_at=None,
-    )
-    return list(rows.defer("notes").order_by("plugin", "-published_at")[:_MOST_RELEASES])
+    ).defer("notes")
+    found = {row.pk: row for row in rows.order_by("-published_at")[:_MOST_RELEASES]}
+    plugin, _space, version = named.replace("\x00", "").partition(" ")
+    found |= {row.pk: row for row in rows.filter(plugin=plugin, version=version)}
+    # As they were found within each plugin: the newest first.
+    return sorted(found.values(), key=lambda row: row.plugin_id)
 
 
 def _live_keys(request: CustomerRequest) -> list[ApiKey]:

@@ -83,6 +83,18 @@ def test_a_target_that_the_version_has_not_is_refused_beside_its_field(cast: Por
     assert page.context["form"].errors["target"] == ["target: one of linux/amd64."]
 
 
+def test_an_old_version_is_had_by_its_name(cast: PortalCast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("build_farm.portal.build_changes._MOST_RELEASES", 1)
+    client = cast.role("developer")
+    newest = client.get(f"{BUILDS}/new").context["form"].fields["release"].choices
+    assert newest == [("api-logger 2.2.0-beta.1",) * 2]
+    page = client.get(f"{BUILDS}/new?plugin=api-logger&version=2.1.0&target=linux/arm64")
+    assert ("api-logger 2.1.0",) * 2 in page.context["form"].fields["release"].choices
+    assert page.context["form"].initial == {"release": "api-logger 2.1.0", "target": "linux/arm64"}
+    assert _ask(cast, release="api-logger 2.1.0", target="linux/arm64").status_code == 302
+    assert client.get(f"{BUILDS}/new?plugin=%00&version=%27").status_code == 200
+
+
 @pytest.mark.parametrize("field", ["release", "api_key_id"])
 def test_what_is_another_organisations_cannot_be_chosen(cast: PortalCast, field: str) -> None:
     theirs = issue_api_key(customer=cast.globex, name="theirs", actor=ACTOR).api_key.pk
