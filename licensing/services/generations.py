@@ -34,7 +34,7 @@ def forget_generations(*, now: datetime) -> int:
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_SQL, [before, _AT_ONCE])
-            portion = cursor.rowcount
+            portion = int(cursor.rowcount)
         forgotten += portion
         if portion < _AT_ONCE:
             return forgotten
