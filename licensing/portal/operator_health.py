@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from licensing.core.valkey import valkey
-from licensing.services.metrics import counted
+from licensing.services.metrics import NO_HEARTBEAT_SECONDS, counted
 from licensing.snapshots.protocol import BOUND_SECONDS
 
 _OUTCOMES: Final = ("allowed", "refused", "blocked", "failed_open")
@@ -54,6 +54,8 @@ def health() -> dict[str, Any]:
         "snapshot_bytes": int(_gauge(found, "keywright_snapshot_bytes")),
         "heartbeat": heartbeat,
         "is_heartbeat_late": heartbeat > BOUND_SECONDS,
+        # A process listens from its first decision on.
+        "is_heartbeat_missing": heartbeat >= NO_HEARTBEAT_SECONDS,
         "listeners_lost": int(_gauge(found, "keywright_listeners_disconnected")),
         "valkey_away": valkey().is_away or _gauge(found, "keywright_valkey_away") > 0,
         "limiter": _limiter(found),

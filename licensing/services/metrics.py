@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 SAMPLE_SECONDS = 1.0
 # What a heartbeat's age is told as while there has been none: not infinite, which alarms cannot compare.
-_NO_HEARTBEAT_SECONDS = 1e9
+NO_HEARTBEAT_SECONDS = 1e9
 
 _STATE_SQL = """
 SELECT (SELECT count(*) FROM outbox_event WHERE dispatched_at IS NULL AND failed_at IS NULL),
@@ -58,7 +58,7 @@ class Sampler:
         entries, size = snapshots.cache.size()
         metrics.snapshot_entries.set(entries)
         metrics.snapshot_bytes.set(size)
-        metrics.heartbeat_age.set(min(_NO_HEARTBEAT_SECONDS, snapshots.cache.heartbeat_age(boot_seconds())))
+        metrics.heartbeat_age.set(min(NO_HEARTBEAT_SECONDS, snapshots.cache.heartbeat_age(boot_seconds())))
         metrics.listeners_lost.set(0 if snapshots.listener.is_connected else 1)
         self._count(snapshots.cache.counters())
 

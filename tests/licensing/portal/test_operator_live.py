@@ -45,6 +45,18 @@ def test_a_late_heartbeat_shows(cast: PortalCast, monkeypatch: pytest.MonkeyPatc
     assert "lost" in shown
 
 
+def test_a_process_that_was_not_asked_yet_raises_no_alarm(
+    cast: PortalCast, monkeypatch: pytest.MonkeyPatch, settings: object
+) -> None:
+    settings.SNAPSHOT_CACHE_ENTRIES = 10  # type: ignore[attr-defined]
+    samples = {"keywright_heartbeat_age_seconds": [({}, 1e9)], "keywright_listeners_disconnected": [({}, 1.0)]}
+    monkeypatch.setattr(operator_health, "counted", lambda: samples)
+    shown = cast.client(cast.operator).get("/operator").content.decode()
+    assert "decided nothing yet" in shown
+    assert "1 not connected yet" in shown
+    assert "decisions read the database" not in shown
+
+
 def test_a_process_that_caches_in_time_says_so(cast: PortalCast, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = {"keywright_heartbeat_age_seconds": [({}, 0.2)], "keywright_snapshot_entries": [({}, 1234.0)]}
     monkeypatch.setattr(operator_health, "counted", lambda: samples)
