@@ -18,7 +18,11 @@ from licensing.core.errors import Overloaded
 SAMPLE_SECONDS: Final = 0.1
 BUSY_SHARE: Final = 0.7
 MANY_CONNECTIONS: Final = 150
+# When to come back: spread out from the first to the second, and wider the longer it lasts, since every refusal takes
+# some of what there is too little of. Doubled after seven seconds, halved again as soon.
 RETRY_SECONDS: Final = (3, 30)
+LONGEST_RETRY_SECONDS: Final = 60
+_WIDENING: Final = 1.01
 
 
 class Load:
@@ -37,6 +41,7 @@ class Load:
         self._busy_seconds = 0.0
         self._sampled_at = now()
         self._sampled_seconds = 0.0
+        self._retry_seconds = float(RETRY_SECONDS[1])
         self.is_overloaded = False
 
     def worked(self, seconds: float) -> None:
@@ -53,6 +58,8 @@ class Load:
         share = (busy - self._sampled_seconds) / (elapsed * self._threads)
         self._sampled_at, self._sampled_seconds = now, busy
         self.is_overloaded = share > BUSY_SHARE and self._open_files() > MANY_CONNECTIONS
+        wider = self._retry_seconds * (_WIDENING if self.is_overloaded else 1 / _WIDENING)
+        self._retry_seconds = min(max(wider, RETRY_SECONDS[1]), LONGEST_RETRY_SECONDS)
 
     def watch(self) -> None:
         """Sample for as long as the process lives, in a thread of its own."""
@@ -67,7 +74,7 @@ class Load:
         if self.is_overloaded:
             raise Overloaded(
                 "Too many requests at this moment; ask again later.",
-                retry_after_seconds=random.randint(*RETRY_SECONDS),
+                retry_after_seconds=random.randint(RETRY_SECONDS[0], round(self._retry_seconds)),
             )
 
     def _watch(self) -> None:
