@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
+from django.core.wsgi import get_wsgi_application
+from django.db import connections
 
 from registry.models import CustomerPolicy
 from registry.portal import clients
@@ -19,11 +24,33 @@ from tests.registry.cast import PRIVATE, Cast
 
 
 @pytest.fixture
-def served(transactional_db: None, loaded: Cast, folder_store: ArtifactStore, settings: Any, live_server: Any) -> Cast:
-    """The cast behind a real port, with a release of a private plugin."""
-    settings.PUBLIC_URL = settings.FILES_URL = live_server.url
+def served(transactional_db: None, loaded: Cast, folder_store: ArtifactStore, settings: Any) -> Iterator[Cast]:
+    """The cast behind a real port, with a release of a private plugin.
+
+    A server of its own: what is asked of it is over before the database is taken away.
+    """
+    server = make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=_Quiet)
+    settings.PUBLIC_URL = settings.FILES_URL = f"http://127.0.0.1:{server.server_port}"
+    settings.ALLOWED_HOSTS = ["127.0.0.1"]
     cast.publish(folder_store, PRIVATE, "1.2.0")
-    return loaded
+    thread = threading.Thread(target=_serve, args=(server,), daemon=True)
+    thread.start()
+    yield loaded
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write nothing to the tests' output."""
+
+
+def _serve(server: WSGIServer) -> None:
+    try:
+        server.serve_forever(poll_interval=0.02)
+    finally:
+        connections.close_all()
 
 
 def _run(text: str, *, token: str, place: Path) -> subprocess.CompletedProcess[str]:
