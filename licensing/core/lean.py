@@ -9,13 +9,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
-from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.security import SecurityMiddleware
 from django.utils.functional import cached_property
 
 from licensing.core.middleware import RequestMiddleware
+from licensing.core.own_connection import own_connection
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -63,18 +63,13 @@ class LeanHandler:
         try:
             response = serve(request)
         finally:
-            _tidy_connections()
+            # What Django does at the end of a request: let go of a connection that failed or is old.
+            own_connection().close_if_unusable_or_obsolete()
         headers = list(response.headers.items())
         security = self._secure_headers if request.is_secure() else self._plain_headers
         headers += [each for each in security if each[0] not in response.headers]
         start_response(f"{response.status_code} {response.reason_phrase}", headers)
         return [response.content]  # type: ignore[attr-defined]  # these views stream nothing
-
-
-def _tidy_connections() -> None:
-    """What Django does at the end of a request: let go of a connection that failed or is old."""
-    for connection in connections.all(initialized_only=True):
-        connection.close_if_unusable_or_obsolete()
 
 
 def _security_headers(*, is_secure: bool) -> list[tuple[str, str]]:

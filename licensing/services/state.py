@@ -17,6 +17,7 @@ from psycopg.conninfo import make_conninfo
 from licensing import selectors
 from licensing.core.changes import CATALOGUE, on_change
 from licensing.core.errors import ServiceUnavailable
+from licensing.core.own_connection import own_connection
 from licensing.rules.snapshot import Catalogue, CustomerSnapshot
 from licensing.snapshots.boot_clock import boot_seconds
 from licensing.snapshots.cache import SnapshotCache
@@ -56,6 +57,9 @@ class State:
 
     def __init__(self, snapshots: "Snapshots | None") -> None:
         self._snapshots = snapshots
+        self._connection = own_connection()
+        if snapshots is not None:
+            snapshots.listener.ensure_started()
         self._deadline = float("inf")
         self._catalogue: Catalogue | None = None
 
@@ -78,9 +82,8 @@ class State:
 
     def _read(self, key: str, ask: Callable[[], Kept | None]) -> Kept | None:
         # Inside a transaction what was read may be what only this transaction sees: not for others' eyes.
-        if self._snapshots is None or connection.in_atomic_block:
+        if self._snapshots is None or self._connection.in_atomic_block:
             return ask()
-        self._snapshots.listener.ensure_started()
         ticket = read_through(self._snapshots.cache, key, ask=ask, clock=boot_seconds)
         self._deadline = min(self._deadline, ticket.deadline)
         return ticket.value
