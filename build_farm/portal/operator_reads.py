@@ -123,9 +123,12 @@ def filtered(wanted: dict[str, Any]) -> QuerySet[Build]:
 
 
 def holders_of(plugin: str, targets: Iterable[str]) -> dict[str, int]:
-    """How many customers and builds a mass rebuild of a plugin's release is about."""
+    """How many customers and builds a mass rebuild of a plugin's release is about: one for each target of theirs."""
     rows = Build.objects.filter(release__plugin=plugin, state=Build.State.PUBLISHED, target__in=list(targets))
-    return rows.aggregate(customers=Count("customer", distinct=True), builds=Count("pk"))
+    return {
+        "customers": rows.values("customer").distinct().count(),
+        "builds": rows.values("customer", "target").distinct().count(),
+    }
 
 
 def live_tile() -> dict[str, int]:

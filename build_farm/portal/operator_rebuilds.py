@@ -5,6 +5,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts import selectors as account_selectors
 from accounts.portal.access import PageRequest, actor, operator_page
@@ -33,7 +34,7 @@ def rebuild_release(request: PageRequest, plugin: str, version: str) -> HttpResp
     context = {
         "title": _("Rebuild %(release)s for everybody?") % {"release": row},
         "effects": [
-            _("%(customers)s customers have builds of this plugin; about %(builds)s will be made.") % found,
+            _("Customers who have a build of this plugin: %(customers)s. Builds to be made: %(builds)s.") % found,
             *_how_it_goes(),
         ],
         "verb": _("Rebuild"),
@@ -89,7 +90,8 @@ def _how_it_goes() -> list[str]:
 
 def _begun(request: PageRequest, made: MassRebuild, back: str) -> HttpResponse:
     if made.queued:
-        messages.success(request, _("%(count)s builds are in the queue.") % {"count": made.queued})
+        words = ngettext("%(count)s build is in the queue.", "%(count)s builds are in the queue.", made.queued)
+        messages.success(request, words % {"count": made.queued})
         return redirect("operator-batch", batch=made.batch)
     if made.joined:
         messages.warning(request, _("All %(count)s of them were on their way already.") % {"count": made.joined})

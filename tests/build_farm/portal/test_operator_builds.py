@@ -177,7 +177,7 @@ def test_what_is_over_is_not_cancelled(client: Client) -> None:
 
 def test_a_release_is_rebuilt_for_everybody_who_has_its_plugin(client: Client, cast: PortalCast) -> None:
     asked = client.get(REBUILD).content.decode()
-    assert "1 customers have builds of this plugin; about 1 will be made" in asked
+    assert "build of this plugin: 1. Builds to be made: 1." in asked
     done = client.post(REBUILD)
     made = Build.objects.get(state="queued", target="linux/amd64", release__version="2.1.0")
     assert (made.customer_id, made.priority) == ("acme_1", "mass")
