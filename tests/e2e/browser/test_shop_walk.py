@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 
 from tests.e2e.browser.harness import DESKTOP, PHONE, Browser
 
@@ -48,12 +50,12 @@ def test_a_build_is_asked_for_and_watched_until_it_is_ready(
     assert "before it" in browser.text
     page, row = browser.one("html"), Build.objects.filter(pk=browser.path.rpartition("/")[2])
     row.update(state="building", claimed_at=row.get().created_at)
-    browser.wait(lambda: "It is being compiled" in browser.text, 60)
+    _sees(browser, "It is being compiled")
     row.update(state="signing", binary_sha256="b" * 64)
-    browser.wait(lambda: "is being signed" in browser.text, 60)
+    _sees(browser, "is being signed")
     assert page.is_displayed()  # the same page: only the part was exchanged
     row.update(state="failed", failure="What was compiled cannot be signed: no build info.")
-    browser.wait(lambda: "Why it failed" in browser.text, 60)  # that one was loaded anew
+    _sees(browser, "Why it failed")  # that one was loaded anew
     assert "the result is not what can be signed" in browser.text
 
 
@@ -146,6 +148,17 @@ def test_all_of_it_works_without_scripts(browser: Browser, become: Any, site: An
         browser.one("[name=auto_update]").click()
         _submit(browser, "Save")
         assert "Saved. We hold downloads against it" in browser.text
+
+
+def _sees(browser: Browser, text: str) -> None:
+    """Wait until the page says something; it may be exchanged while one reads it."""
+
+    def is_there() -> bool:
+        with suppress(StaleElementReferenceException):
+            return text in browser.text
+        return False
+
+    browser.wait(is_there, 60)
 
 
 def _submit(browser: Browser, text: str) -> None:
