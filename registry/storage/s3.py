@@ -3,7 +3,8 @@
 A file is spooled to local disk while it is hashed, then written by one PutObject that states its SHA-256: the store
 refuses other bytes, and keeps the checksum beside the object. What is checked before anything is handed out is that
 checksum, the size and, where the bucket keeps versions, that it is the very version that was written. An object that
-was overwritten has another version and another checksum, or none.
+was overwritten has another version and another checksum, or none. Whoever is sent all of an object is sent its end only
+when the bytes that came were held against the checksum too.
 """
 
 import base64
@@ -16,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 from storages.backends.s3 import S3Storage
 
 from registry.storage.interface import SENT_CHUNK_BYTES, FileDamaged, FileTooLarge, Stored, StoreUnavailable
@@ -101,11 +102,20 @@ class S3Store:
         return 0
 
     def stream(self, stored: Stored, **conditions: Any) -> Iterator[bytes]:
-        """Yield an object's bytes; `conditions` are GetObject's own parameters (Range, IfMatch)."""
+        """Yield an object's bytes; `conditions` are GetObject's own parameters (Range, IfMatch).
+
+        Of a whole object the last piece comes when all of it has been held against the checksum: boto does that once
+        it has read the end.
+        """
         with _translated():
             answer = self._client.get_object(**self._named(stored), **conditions)
             with contextlib.closing(answer["Body"]) as body:
-                yield from body.iter_chunks(SENT_CHUNK_BYTES)
+                held = b""
+                for piece in body.iter_chunks(SENT_CHUNK_BYTES):
+                    if held:
+                        yield held
+                    held = piece
+                yield held
 
     def link(self, stored: Stored, *, filename: str, seconds: int) -> str:
         """A presigned link to these very bytes."""
@@ -162,6 +172,8 @@ class S3File:
         """See `VerifiedFile.chunks`: the store itself refuses if the object is no longer the one looked at."""
         if length == 0:
             return iter(())
+        if length == self.size:
+            return self._store.stream(self._stored, IfMatch=self._tag)
         return self._store.stream(self._stored, Range=f"bytes={start}-{start + length - 1}", IfMatch=self._tag)
 
     def link(self, *, filename: str, seconds: int) -> str | None:
@@ -188,5 +200,7 @@ def _translated(*, missing_is_damage: bool = True) -> Iterator[None]:
             raise FileDamaged("changed") from exc
         if code not in _MISSING:
             raise StoreUnavailable(note=f"object store: {code}") from exc
+    except FlexibleChecksumError as exc:
+        raise FileDamaged("digest") from exc
     except BotoCoreError as exc:
         raise StoreUnavailable(note=f"object store: {type(exc).__name__}") from exc

@@ -191,3 +191,34 @@ def test_verify_storage_finds_damage(
     assert f"DAMAGED {bad.sha256} (digest)" in capsys.readouterr().err
     assert [entry.target for entry in Quarantine.objects.all()] == [bad.sha256]
     assert StoredFile.objects.get(pk=good.sha256).verified_at is not None
+
+
+@pytest.fixture
+def rotten(s3_store: ArtifactStore, loaded: Cast, s3_bucket: Any) -> Artifact:
+    """An artifact whose bytes changed inside S3 itself, behind a checksum that still says what they were."""
+    from moto.s3.models import s3_backends
+
+    artifact = cast.publish(s3_store, PUBLIC, VERSION)
+    (kept,) = s3_backends["123456789012"]["aws"].get_bucket(s3_bucket.name).keys.getlist(f"sha256/{artifact.sha256}")
+    kept.value = b"!" + CONTENT[1:]
+    return artifact
+
+
+def test_s3_verify_storage_takes_nobodys_word(rotten: Artifact, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CommandError, match="1 of 1"):
+        call_command("verify_storage", "--no-progress")
+    assert f"DAMAGED {rotten.sha256} (digest)" in capsys.readouterr().err
+    assert Quarantine.objects.get().target == rotten.sha256
+
+
+def test_s3_the_end_of_a_file_is_held_back_until_all_of_it_is_right(rotten: Artifact, loaded: Cast) -> None:
+    from registry.storage import FileDamaged
+
+    host = Host(loaded.acme.key)
+    response: Any = host.fetch(host.url(PUBLIC, VERSION))
+    pieces: list[bytes] = []
+    with pytest.raises(FileDamaged):
+        pieces.extend(response)
+    assert sum(map(len, pieces)) < len(CONTENT)
+    assert Quarantine.objects.get().target == rotten.sha256
+    assert OutboxEvent.objects.filter(name="security.alert").count() == 1
