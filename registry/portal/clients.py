@@ -20,8 +20,11 @@ def list_command(customer_id: str) -> str:
     return f'curl -fsS {settings.PUBLIC_URL}/private/{customer_id}/ -H "Authorization: Bearer ${VARIABLE}"'
 
 
-def download_commands(plugin: str, version: str) -> str:
-    """Ask for a URL, then fetch the file. The answer also has its SHA-256, signature and certificate."""
+def download_commands(plugin: str = "PLUGIN", version: str = "VERSION") -> str:
+    """Ask for a URL, then fetch the file; unless they are given, the reader puts the plugin and version in.
+
+    The answer also has the file's SHA-256, signature and certificate.
+    """
     release = f"{settings.PUBLIC_URL}/api/registry/plugins/{plugin}/releases/{version}"
     return "\n".join(
         (

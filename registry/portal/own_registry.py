@@ -4,7 +4,6 @@ Without the feature the page says what it would give; tokens of before stay to b
 """
 
 from datetime import datetime
-from typing import Final
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -19,8 +18,6 @@ from registry.portal import clients
 from registry.portal.releases import visitor_of
 from registry.services.policies import effective_policy
 from registry.services.visitors import FEATURE, Visitor
-
-_SAMPLE: Final = ("PLUGIN", "VERSION")
 
 
 @customer_page("registry.read")
@@ -41,7 +38,7 @@ def registry(request: CustomerRequest) -> HttpResponse:
         "signed": selectors.signed_policy(request.customer.pk),
         "url": f"{settings.PUBLIC_URL}/private/{request.customer.pk}/",
         "list_command": clients.list_command(request.customer.pk),
-        "download_commands": clients.download_commands(*_SAMPLE),
+        "download_commands": clients.download_commands(),
         "host_configuration": clients.host_configuration(policy),
     }
     return render(request, "portal/registry/registry.html", context)

@@ -122,6 +122,6 @@ def _issued(request: CustomerRequest, form: TokenForm) -> HttpResponse | None:
         "secret": issued.token,
         "export_line": clients.export_line(issued.token),
         "list_command": clients.list_command(request.customer.pk),
-        "download_commands": clients.download_commands("PLUGIN", "VERSION"),
+        "download_commands": clients.download_commands(),
     }
     return render(request, "portal/registry/token_created.html", context, status=201)
