@@ -33,3 +33,9 @@ def load_farm(acme: Customer, now: datetime) -> dict[str, str]:
         failure="Given up after 5 attempts: its worker ended or went silent.",
     )  # fmt: skip
     return {"batch": BATCH, "purpose": "token"}
+
+
+def other_looks() -> list[tuple[str, dict[str, str]]]:
+    """Further looks of the farm's pages, as `Shop.others` has them: a build that failed, with its log."""
+    failed = Build.objects.filter(state="failed").exclude(log="").get()
+    return [("operator-build", {"build_id": failed.pk})]

@@ -19,7 +19,7 @@ from licensing.models import Installation, Plugin, UsageDay
 from licensing.services.key_lifecycle import bootstrap
 from licensing.services.quarantines import quarantine
 from tests import cast as api_cast
-from tests.farm_cast import load_farm
+from tests.farm_cast import load_farm, other_looks
 from tests.portal_releases import load_shop
 
 ACTOR = system("tests")
@@ -69,7 +69,7 @@ def load_portal_cast() -> PortalCast:
     found.names["number"] = str(people["viewer"].pk)
     shop = load_shop(acme, ApiKey.objects.get(pk=found.names["key_id"]), now)
     found.names |= shop.names | load_farm(acme, now)
-    found.others += shop.others
+    found.others += shop.others + other_looks()
     return found
 
 
