@@ -63,13 +63,17 @@ class LeanHandler:
         try:
             response = serve(request)
         finally:
-            # What Django does at the end of a request: let go of a connection that failed or is old.
-            own_connection().close_if_unusable_or_obsolete()
+            _tidy_connections()
         headers = list(response.headers.items())
         security = self._secure_headers if request.is_secure() else self._plain_headers
         headers += [each for each in security if each[0] not in response.headers]
         start_response(f"{response.status_code} {response.reason_phrase}", headers)
         return [response.content]  # type: ignore[attr-defined]  # these views stream nothing
+
+
+def _tidy_connections() -> None:
+    """What Django does at the end of a request: let go of a connection that failed or is old."""
+    own_connection().close_if_unusable_or_obsolete()
 
 
 def _security_headers(*, is_secure: bool) -> list[tuple[str, str]]:

@@ -139,7 +139,8 @@ class TestCounting:
         good = grows(sample("keywright_request_seconds_count", endpoint="plugins/validate", code="VALID"))
         bad = grows(sample("keywright_request_seconds_count", endpoint="plugins/validate", code="TOKEN_INVALID"))
         for _ in range(3):
-            assert api.validate(token).status_code == 200
+            answered = api.validate(token)
+            assert answered.status_code == 200, answered.content
         api.validate(token[:-4] + "AAAA")
         assert (good(), bad()) == (3, 1)
         assert 1 <= verified() <= 2
