@@ -12,7 +12,8 @@ NOT_HTML = {
 }  # fmt: skip
 """Files, redirects and answers to scripts: never a page."""
 IN_STEPS = {
-    "portal-home", "account_change_password", "account_reauthenticate", "account_reset_password_from_key",
+    "portal-home", "account_logout", "account_change_password", "account_reauthenticate",
+    "account_reset_password_from_key",
     "mfa_authenticate", "mfa_reauthenticate", "mfa_deactivate_totp", "mfa_generate_recovery_codes",
     "mfa_view_recovery_codes", "mfa_add_webauthn", "mfa_edit_webauthn", "mfa_remove_webauthn",
     "mfa_reauthenticate_webauthn",
@@ -20,14 +21,17 @@ IN_STEPS = {
 """Pages that only stand within a step, or show another page to whoever opens them without: see steps.py."""
 
 
-def visits(cast: Any) -> list[tuple[str, str, Any]]:
-    """(name, path, person) of each page that shows something; person None is nobody."""
+def visits(cast: Any, *, kind: str = "") -> list[tuple[str, str, Any]]:
+    """(name, path, person) of each page that shows something, or of one kind; person None is nobody.
+
+    What a page shows of other things than the usual ones has a number after its name.
+    """
     from tests.licensing.portal.test_matrix import PAGES
 
     found = []
     for entry in PAGES:
         name, access = str(entry.name), entry.callback.access
-        if name in NOT_HTML | IN_STEPS:
+        if name in NOT_HTML | IN_STEPS or kind not in ("", access.kind):
             continue
         parts = entry.pattern.regex.groupindex
         path = reverse(name, kwargs={part: cast.names[part] for part in parts})
