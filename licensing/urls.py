@@ -20,6 +20,7 @@ from registry.portal import urls as registry_pages
 handler400 = "accounts.portal.handlers.bad_request"
 handler403 = "accounts.portal.handlers.permission_denied"
 handler404 = "accounts.portal.handlers.not_found"
+handler429 = "accounts.portal.handlers.too_many_requests"
 handler500 = "accounts.portal.handlers.server_error"
 
 urlpatterns = [
@@ -44,11 +45,11 @@ urlpatterns = [
     *registry_urls.urlpatterns,
     *accounts_pages.urlpatterns,
     *licensing_pages.urlpatterns,
-    path("admin/", admin.site.urls),
     *registry_pages.urlpatterns,
     *build_farm_pages.urlpatterns,
     *registry_operator_pages.urlpatterns,
     *build_farm_operator_pages.urlpatterns,
+    path("admin/", admin.site.urls),
 ]
 
 if settings.ROLE != "web":
