@@ -88,7 +88,7 @@ def sign_due_policies(*, now: datetime, limit: int = 500) -> int:
     rows = list(due.order_by("updated_at")[:limit])
     if not rows:
         return 0
-    certificate, private = certificate_key(Purpose.POLICY)
+    certificate, private = certificate_key(Purpose.POLICY, now=now)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         raise TypeError("policies are signed by an EC key")
     for row in rows:

@@ -25,6 +25,8 @@ from tests.load.server import LoadServer, cpu_seconds, free_port, resident_bytes
 # A plugin token of this server lives for an hour; requests that hold older ones are written anew.
 _TOKEN_SECONDS = 3600
 _FRESH_SECONDS = 1500.0
+# How often each token is asked about, for each process, before anything is measured; and for how long at most.
+_VISITS, _WARM_SECONDS = 3, 120.0
 BARE, BARE_PROCESS = "a bare Django view", "bare"
 _MINTING = ("KEK_TOKENS", "KEK_AUTH", "KEK_BUILDS", "API_KEY_PEPPERS")
 
@@ -98,6 +100,14 @@ class Workbench:
             yield
         finally:
             self.server.stop_web()
+
+    def warm(self) -> None:
+        """Ask until every web process has most likely seen every token: a cold one is the first minutes' business."""
+        requests, deadline = self.requests(), time.monotonic() + _WARM_SECONDS
+        wanted = _VISITS * len(self.server.web_pids()) * self.arguments.tokens
+        while wanted > 0 and time.monotonic() < deadline:
+            seconds = min(10.0, self.arguments.seconds)
+            wanted -= self.fleet.closed(requests, seconds=seconds, mix="validate=1")["all"]["count"]
 
     @contextmanager
     def bare(self) -> Iterator[tuple[Fleet, Path]]:

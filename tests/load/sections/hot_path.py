@@ -16,7 +16,7 @@ FLEET_MIX = "validate=6,refresh=3,authenticate=1"
 MIX_RATE = 1500.0
 # Where a view that does nothing is slower than this, paces in absolute numbers say nothing about the server.
 CEILING_RATE = 10_000.0
-_CONNECTIONS, _ROUNDS, _WARM_SECONDS = 16, 3, 20.0
+_CONNECTIONS, _ROUNDS = 16, 3
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,8 @@ BUDGET = {"validate": Budget(3400.0, 25.0, 0.30), "authenticate": Budget(1000.0,
 
 def measure(bench: Workbench, kinds: Sequence[str]) -> None:
     """Measure these kinds, and the bare view in the same rounds."""
-    requests = bench.requests()
     with bench.bare() as (bare, bare_requests), bench.web():
-        bench.fleet.closed(requests, seconds=min(_WARM_SECONDS, bench.arguments.seconds), mix="validate=1")
+        bench.warm()
         _closed(bench, kinds, bare=bare, bare_requests=bare_requests)
         for kind in kinds:
             if kind in BUDGET:
@@ -44,9 +43,8 @@ def measure(bench: Workbench, kinds: Sequence[str]) -> None:
 
 def measure_mix(bench: Workbench) -> None:
     """A fleet as it is on an ordinary day: most validate, some refresh, few authenticate."""
-    requests = bench.requests()
     with bench.web():
-        bench.fleet.closed(requests, seconds=min(_WARM_SECONDS, bench.arguments.seconds), mix="validate=1")
+        bench.warm()
         what = f"{MIX}, paced {MIX_RATE:,.0f}/s"
         bench.add_row(_at_a_pace(bench, what, rate=MIX_RATE, mix=FLEET_MIX))
 
