@@ -31,6 +31,9 @@ FLUSH_SECONDS: Final = 10.0
 # A refresh comes every five minutes, and a row is rewritten for every second one.
 GRANULARITY: Final = timedelta(minutes=9)
 TOGETHER: Final = timedelta(minutes=15)
+# What was noted of an installation says enough for so long, unless it comes from elsewhere or in another version.
+_ENOUGH_SECONDS: Final = 180.0
+_MAX_NOTED: Final = 50_000
 _MAX_WAITING: Final = 200_000
 # Little at a time, with pauses: whoever waits for an answer meanwhile is not to notice.
 _ROWS_A_STATEMENT: Final = 500
@@ -70,14 +73,21 @@ class Recorder:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sightings: dict[tuple[str, str], Sighting] = {}
+        self._noted: dict[str, Sighting] = {}
         self._served: dict[tuple[str, str, str, date], int] = {}
         self._keys: dict[str, tuple[float, str]] = {}
 
     def saw(self, *, installation_id: str, address: str, version: str, now: float) -> None:
         """An installation was served; one entry for each address it came from."""
+        noted = self._noted.get(installation_id)
+        if noted is not None and noted[1:] == (address, version) and 0 <= now - noted.at < _ENOUGH_SECONDS:
+            return
         with self._lock:
+            if len(self._noted) >= _MAX_NOTED:
+                self._noted.clear()
             if len(self._sightings) < _MAX_WAITING:
-                self._sightings[installation_id, address] = Sighting(now, address, version)
+                seen = self._sightings[installation_id, address] = Sighting(now, address, version)
+                self._noted[installation_id] = seen
 
     def served(self, *, customer_id: str, plugin: str, endpoint: str, now: float) -> None:
         """A request was answered with yes."""
@@ -101,7 +111,11 @@ class Recorder:
             add_counts(served)
         except ValkeyAway:
             self._put_back(served)  # some of it may have been added: requests served are told, not charged
-        write_sightings([(installation_id, seen) for (installation_id, _), seen in sightings.items()])
+        try:
+            write_sightings([(installation_id, seen) for (installation_id, _), seen in sightings.items()])
+        except BaseException:
+            self._noted.clear()  # none of it was noted after all
+            raise
         write_key_uses(keys)
 
     def _put_back(self, served: dict[tuple[str, str, str, date], int]) -> None:

@@ -105,9 +105,38 @@ class TestRecorder:
             recorder.flush()
         assert len(queries) == 2
         installation.refresh_from_db()
-        assert installation.last_seen_at == from_epoch(T0 + 1001)
+        assert installation.last_seen_at == from_epoch(T0 + 1000)
         flush_usage()
         assert UsageDay.objects.get(measure="request:validate").count == 2
+
+    @pytest.mark.parametrize(
+        ("address", "version", "after", "is_noted"),
+        [
+            (HOME, "1.0.0", 179, False),
+            (HOME, "1.0.0", 180, True),
+            (HOME, "1.0.0", -1, True),
+            (AWAY, "1.0.0", 1, True),
+            (HOME, "1.0.1", 1, True),
+        ],
+    )
+    def test_notes_what_is_new(self, address: str, version: str, after: int, is_noted: bool) -> None:
+        recorder = Recorder()
+        recorder.saw(installation_id="inst_1", address=HOME, version="1.0.0", now=T0)
+        recorder._sightings.clear()
+        recorder.saw(installation_id="inst_1", address=address, version=version, now=T0 + after)
+        assert bool(recorder._sightings) is is_noted
+
+    def test_notes_again_what_could_not_be_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(_sightings: object) -> None:
+            raise RuntimeError
+
+        recorder = Recorder()
+        recorder.saw(installation_id="inst_1", address=HOME, version="", now=T0)
+        monkeypatch.setattr(seen, "write_sightings", fail)
+        with pytest.raises(RuntimeError):
+            recorder.flush()
+        recorder.saw(installation_id="inst_1", address=HOME, version="", now=T0 + 1)
+        assert recorder._sightings
 
     def test_keeps_counts_while_valkey_is_away(self, cast: Cast, settings: object) -> None:
         recorder = Recorder()
