@@ -13,7 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from selenium import webdriver
-from selenium.common.exceptions import ElementNotInteractableException, StaleElementReferenceException, TimeoutException
+from selenium.common.exceptions import (
+    ElementNotInteractableException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+    TimeoutException,
+)
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -60,6 +65,10 @@ for (const box of document.querySelectorAll("body *:not(.hidden-visually, svg, s
 }
 return found;
 """
+
+
+# What is said of an element that was there a moment ago, or is not quite there yet.
+PASSING = (StaleElementReferenceException, ElementNotInteractableException, NoSuchElementException)
 
 
 def chromium() -> str | None:
@@ -135,7 +144,9 @@ class Browser:
 
     @property
     def text(self) -> str:
-        return self.one("body").text
+        """What the page says; should it be exchanged at this instant, what the next one says."""
+        said: list[str] = self.wait(lambda: [self.one("body").text])
+        return said[0]
 
     def one(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
@@ -199,8 +210,7 @@ class Browser:
 
     def wait(self, condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
         """What a condition gives as soon as it is true. Parts of a page may be exchanged while one looks at them."""
-        passing = (StaleElementReferenceException, ElementNotInteractableException)
-        waiting = WebDriverWait(self.driver, seconds, poll_frequency=0.03, ignored_exceptions=passing)
+        waiting = WebDriverWait(self.driver, seconds, poll_frequency=0.03, ignored_exceptions=PASSING)
         return waiting.until(lambda _driver: condition())
 
     def sees(self, text: str) -> None:
