@@ -9,8 +9,9 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from licensing.core.own_connection import own_connection
 
 
 def fetch_row(sql: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -25,7 +26,7 @@ def execute(sql: str, parameters: Mapping[str, Any]) -> int:
 
 
 def _run(sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
-    wrapper = connections[DEFAULT_DB_ALIAS]
+    wrapper = own_connection()
     wrapper.close_if_health_check_failed()
     wrapper.ensure_connection()
     if wrapper.queries_logged:

@@ -1,6 +1,7 @@
 """A customer's policy: answered in discovery, signed by `sign`, enforced on download."""
 
 import base64
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from licensing.core.errors import InvalidValue
 from licensing.core.models import OutboxEvent
 from licensing.crypto.authority import Purpose, verify_certificate
 from licensing.crypto.signatures import SignatureInvalid, read_typed
-from licensing.services.key_lifecycle import bootstrap, load_authority
+from licensing.models import Certificate
+from licensing.services.key_lifecycle import CertificateLapsed, bootstrap, load_authority
 from registry.models import Artifact, SignedPolicy
 from registry.services.policies import TYPE, is_pinned, set_policy, sign_due_policies
 from registry.storage import ArtifactStore
+from registry.tasks import sign_due
 from tests.registry import cast
 from tests.registry.cast import ACTOR, PUBLIC, Cast, Host, body_of, json_of, now
 
@@ -78,6 +81,22 @@ def test_signing_again_changes_nothing_and_a_change_is_signed_anew(loaded: Cast)
     assert policy_of(loaded)["signed"]["version"] == 1
     assert sign_due_policies(now=now()) == 1
     assert SignedPolicy.objects.get().version == first.version + 1
+
+
+def test_nothing_is_signed_with_a_lapsed_certificate_and_the_rest_all_the_same(
+    loaded: Cast, store: ArtifactStore
+) -> None:
+    bootstrap(actor=system("tests"), now=now())
+    Certificate.objects.filter(purpose=Purpose.POLICY.value).update(not_after=now() - timedelta(seconds=1))
+    change(loaded, auto_update=True)
+    with pytest.raises(CertificateLapsed):
+        sign_due_policies(now=now())
+    release = cast.draft(store, PUBLIC, "3.0.0")
+    waiting = cast.add(store, release, b"\x7fELF of 3.0.0", signature=None, certificate=None)
+    sign_due()
+    assert not SignedPolicy.objects.exists()
+    waiting.refresh_from_db()
+    assert waiting.signature is not None
 
 
 def test_a_removed_customers_policy_goes_with_it(loaded: Cast) -> None:
