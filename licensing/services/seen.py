@@ -33,6 +33,8 @@ GRANULARITY: Final = timedelta(minutes=9)
 TOGETHER: Final = timedelta(minutes=15)
 # What was noted of an installation says enough for so long, unless it comes from elsewhere or in another version.
 _ENOUGH_SECONDS: Final = 180.0
+# "Last used" of an API key is told to the minute.
+_KEY_ENOUGH_SECONDS: Final = 60.0
 _MAX_NOTED: Final = 50_000
 _MAX_WAITING: Final = 200_000
 # Little at a time, with pauses: whoever waits for an answer meanwhile is not to notice.
@@ -76,6 +78,7 @@ class Recorder:
         self._noted: dict[str, Sighting] = {}
         self._served: dict[tuple[str, str, str, date], int] = {}
         self._keys: dict[str, tuple[float, str]] = {}
+        self._noted_keys: dict[str, tuple[float, str]] = {}
 
     def saw(self, *, installation_id: str, address: str, version: str, now: float) -> None:
         """An installation was served; one entry for each address it came from."""
@@ -97,9 +100,14 @@ class Recorder:
 
     def key_used(self, *, key_id: str, address: str, now: float) -> None:
         """An API key was presented and good."""
+        noted = self._noted_keys.get(key_id)
+        if noted is not None and noted[1] == address and 0 <= now - noted[0] < _KEY_ENOUGH_SECONDS:
+            return
         with self._lock:
+            if len(self._noted_keys) >= _MAX_NOTED:
+                self._noted_keys.clear()
             if len(self._keys) < _MAX_WAITING:
-                self._keys[key_id] = (now, address)
+                self._keys[key_id] = self._noted_keys[key_id] = (now, address)
 
     def flush(self) -> None:
         """Write what was gathered. Requests that cannot be counted now wait for the next time; sightings do not."""
@@ -113,10 +121,12 @@ class Recorder:
             self._put_back(served)  # some of it may have been added: requests served are told, not charged
         try:
             write_sightings([(installation_id, seen) for (installation_id, _), seen in sightings.items()])
+            write_key_uses(keys)
         except BaseException:
-            self._noted.clear()  # none of it was noted after all
+            # Some of it was not noted after all.
+            self._noted.clear()
+            self._noted_keys.clear()
             raise
-        write_key_uses(keys)
 
     def _put_back(self, served: dict[tuple[str, str, str, date], int]) -> None:
         with self._lock:

@@ -126,17 +126,31 @@ class TestRecorder:
         recorder.saw(installation_id="inst_1", address=address, version=version, now=T0 + after)
         assert bool(recorder._sightings) is is_noted
 
-    def test_notes_again_what_could_not_be_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(_sightings: object) -> None:
+    @pytest.mark.parametrize(
+        ("address", "after", "is_noted"), [(HOME, 59, False), (HOME, 60, True), (HOME, -1, True), (AWAY, 1, True)]
+    )
+    def test_notes_a_key_to_the_minute(self, address: str, after: int, is_noted: bool) -> None:
+        recorder = Recorder()
+        recorder.key_used(key_id="key_1", address=HOME, now=T0)
+        recorder._keys.clear()
+        recorder.key_used(key_id="key_1", address=address, now=T0 + after)
+        assert bool(recorder._keys) is is_noted
+
+    @pytest.mark.parametrize("failing", ["write_sightings", "write_key_uses"])
+    def test_notes_again_what_could_not_be_written(self, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+        def fail(_gathered: object) -> None:
             raise RuntimeError
 
         recorder = Recorder()
-        recorder.saw(installation_id="inst_1", address=HOME, version="", now=T0)
-        monkeypatch.setattr(seen, "write_sightings", fail)
-        with pytest.raises(RuntimeError):
-            recorder.flush()
-        recorder.saw(installation_id="inst_1", address=HOME, version="", now=T0 + 1)
-        assert recorder._sightings
+        monkeypatch.setattr(seen, "write_sightings", lambda _: None)
+        monkeypatch.setattr(seen, failing, fail)
+        for moment in (T0, T0 + 1):
+            recorder.saw(installation_id="inst_1", address=HOME, version="", now=moment)
+            recorder.key_used(key_id="key_1", address=HOME, now=moment)
+            assert recorder._sightings
+            assert recorder._keys
+            with pytest.raises(RuntimeError):
+                recorder.flush()
 
     def test_keeps_counts_while_valkey_is_away(self, cast: Cast, settings: object) -> None:
         recorder = Recorder()

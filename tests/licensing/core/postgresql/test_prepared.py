@@ -1,0 +1,65 @@
+"""Statements of the hot path are parsed and planned once a connection; Django's own are not kept in the server."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import override_settings
+
+from licensing.core.own_connection import own_connection
+from licensing.core.postgresql.prepared import fetch_row
+from licensing.settings import database_from_url
+
+_SQL = "SELECT %(first)s::int + %(second)s::int"
+
+
+@pytest.fixture
+def fresh_connection(transactional_db: None) -> BaseDatabaseWrapper:
+    wrapper = own_connection()
+    wrapper.close()
+    return wrapper
+
+
+def in_server() -> list[tuple[str, int]]:
+    """What this session has prepared, and how often each was run."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement, generic_plans + custom_plans FROM pg_prepared_statements")
+        rows: list[tuple[str, int]] = cursor.fetchall()
+        return rows
+
+
+def test_a_statement_is_prepared_once_and_run_many_times(fresh_connection: BaseDatabaseWrapper) -> None:
+    for number in range(8):
+        assert fetch_row(_SQL, {"first": number, "second": 1}) == (number + 1,)
+    # The first run is by the statement's own name, too.
+    assert in_server() == [("SELECT $1::int + $2::int", 8)]
+
+
+def test_nothing_else_is_prepared_however_often_it_is_asked(fresh_connection: BaseDatabaseWrapper) -> None:
+    with connection.cursor() as cursor:
+        for _ in range(20):
+            cursor.execute("SELECT %s::int", [1])
+    assert in_server() == []
+
+
+@pytest.mark.parametrize("forget", ["DEALLOCATE ALL", "DISCARD ALL"])
+def test_a_session_that_forgets_its_statements_prepares_them_again(
+    fresh_connection: BaseDatabaseWrapper, forget: str
+) -> None:
+    assert fetch_row(_SQL, {"first": 1, "second": 1}) == (2,)
+    with connection.cursor() as cursor:
+        cursor.execute(forget)
+    assert fetch_row(_SQL, {"first": 2, "second": 1}) == (3,)
+
+
+@override_settings(DATABASE_PREPARED_STATEMENTS=False)
+def test_a_pooling_proxy_is_spared(fresh_connection: BaseDatabaseWrapper) -> None:
+    for number in range(8):
+        assert fetch_row(_SQL, {"first": number, "second": 1}) == (number + 1,)
+    assert in_server() == []
+
+
+def test_the_settings_let_statements_ask_for_it() -> None:
+    options: dict[str, Any] = database_from_url("postgresql://who@where/what")["OPTIONS"]
+    assert options["prepare_threshold"] > 1_000_000  # counted out by none but those that ask
