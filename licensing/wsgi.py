@@ -16,8 +16,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "licensing.settings")
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-# A hundred thousand snapshots take tens of milliseconds to look through, and hold no cycles.
-_GC_THRESHOLDS = (10_000, 50, 100)
+# A hundred thousand snapshots take tens of milliseconds to look through, and hold no cycles: the oldest generation is
+# looked at seldom. The youngest often: ten thousand new objects at once stop every thread for ten milliseconds.
+_GC_THRESHOLDS = (1_000, 100, 500)
 # For how long a thread that computes (one that writes what was seen, say) may keep those that answer from going on.
 _SWITCH_SECONDS = 0.001
 

@@ -116,10 +116,7 @@ def outcome_response(request: HttpRequest, outcome: Outcome) -> HttpResponse:
     """Answer what a decision came to."""
     if isinstance(outcome, Denied):
         return _verdict_response(request, outcome)
-    response = json_response(outcome.body)
-    for name, value in outcome.headers.items():
-        response.headers[name] = value
-    return response
+    return json_response(outcome.body, headers=outcome.headers)
 
 
 def _verdict_response(request: HttpRequest, denied: Denied) -> HttpResponse:

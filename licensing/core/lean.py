@@ -53,6 +53,7 @@ class LeanHandler:
         self._serve = {path: RequestMiddleware(view) for path, view in views.items()}
         self._plain_headers = _security_headers(is_secure=False)
         self._secure_headers = _security_headers(is_secure=True)
+        self._are_alike = self._plain_headers == self._secure_headers
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -64,16 +65,20 @@ class LeanHandler:
             response = serve(request)
         finally:
             _tidy_connections()
-        headers = list(response.headers.items())
-        security = self._secure_headers if request.is_secure() else self._plain_headers
-        headers += [each for each in security if each[0] not in response.headers]
-        start_response(f"{response.status_code} {response.reason_phrase}", headers)
+        given = response.headers
+        is_secure = not self._are_alike and request.is_secure()
+        security = self._secure_headers if is_secure else self._plain_headers
+        headers = [*given.items(), *[each for each in security if each[0] not in given]]
+        status = response.status_code
+        start_response("200 OK" if status == 200 else f"{status} {response.reason_phrase}", headers)
         return [response.content]  # type: ignore[attr-defined]  # these views stream nothing
 
 
 def _tidy_connections() -> None:
-    """What Django does at the end of a request: let go of a connection that failed or is old."""
-    own_connection().close_if_unusable_or_obsolete()
+    """What Django does at the end of a request, where it used its connection: let go of it if it failed or is old."""
+    connection = own_connection()
+    if connection.health_check_done or connection.errors_occurred:  # type: ignore[attr-defined]  # stubs lack the first
+        connection.close_if_unusable_or_obsolete()
 
 
 def _security_headers(*, is_secure: bool) -> list[tuple[str, str]]:

@@ -6,11 +6,11 @@ again anyway, is refused with a time to come back at, different for each: a flee
 within minutes, and nobody waits in vain.
 """
 
+import os
 import random
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from licensing.core.errors import Overloaded
@@ -33,7 +33,7 @@ class Load:
         *,
         threads: int,
         now: Callable[[], float] = time.perf_counter,
-        open_files: Callable[[], int] = lambda: sum(1 for _ in Path("/proc/self/fd").iterdir()),
+        open_files: Callable[[], int] = lambda: len(os.listdir("/proc/self/fd")),  # noqa: PTH208  a tenth of the cost
     ) -> None:
         self._threads = threads
         self._now = now

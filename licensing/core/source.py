@@ -4,8 +4,9 @@ import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
 
-from django.conf import settings
 from django.http import HttpRequest
+
+from licensing.core.hot_settings import hot_settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -34,7 +35,7 @@ def client_address(request: HttpRequest) -> str:
     """
     # A peer on a unix socket has no address: it is this machine.
     address = _plain(request.META.get("REMOTE_ADDR", "")) or "127.0.0.1"
-    trusted: Sequence[str] = settings.TRUSTED_PROXIES
+    trusted: Sequence[str] = hot_settings.TRUSTED_PROXIES
     if not trusted or not in_networks(address, trusted):
         return address
     for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):

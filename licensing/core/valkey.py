@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import redis
-from django.conf import settings
+
+from licensing.core.hot_settings import hot_settings
 
 T = TypeVar("T")
 
@@ -77,11 +78,15 @@ class Wire:
         """The answer that most scripts give, where it has arrived whole: integers. None: look closer."""
         if not self._received:
             self._receive()
-        count, *lines = self._received.split(b"\r\n")
-        if not lines or lines.pop() or count != b"*%d" % len(lines) or any(line[:1] != b":" for line in lines):
+        count, *numbers = self._received.split(b"\r\n:")
+        if count != b"*%d" % len(numbers) or not self._received.endswith(b"\r\n"):
             return None
+        try:
+            answer = [int(number) for number in numbers]  # the last with its line's end, which `int` passes over
+        except ValueError:
+            return None  # of another kind, or more than one answer
         self._received = b""
-        return [int(line[1:]) for line in lines]
+        return answer
 
     def _read_value(self) -> Any:
         line = self._read_line()
@@ -292,6 +297,6 @@ _valkey: Valkey | None = None
 def valkey() -> Valkey:
     """The process's client, made when first needed so that forks share no socket."""
     global _valkey
-    if _valkey is None or _valkey.url != settings.VALKEY_URL:
-        _valkey = Valkey(settings.VALKEY_URL)
+    if _valkey is None or _valkey.url != hot_settings.VALKEY_URL:
+        _valkey = Valkey(hot_settings.VALKEY_URL)
     return _valkey

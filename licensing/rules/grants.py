@@ -12,21 +12,18 @@ from licensing.rules.snapshot import Plugin, Tier
 class Grant(msgspec.Struct, frozen=True, gc=False):
     """What one plugin of one customer may do at one instant.
 
-    `features` in the plugin's own order; `permissions` is the seed's `plugin_permissions`.
+    `features` in the plugin's own order, and `feature_codes` their codes alone; `permissions` is the seed's
+    `plugin_permissions`.
     """
 
     tier: str
     features: tuple[Entitled, ...]
+    feature_codes: tuple[str, ...]
     permissions: dict[str, dict[str, Any]]
     requests_per_minute: int
     events_per_day: int
     access_until: float
     grace_until: float | None
-
-    @property
-    def feature_codes(self) -> tuple[str, ...]:
-        """The codes alone."""
-        return tuple(each.feature for each in self.features)
 
 
 def grant_for(facts: Facts) -> Grant:
@@ -35,11 +32,13 @@ def grant_for(facts: Facts) -> Grant:
     if subscription is None or plugin is None:
         raise ValueError("no grant without a subscription and a plugin")
     tier = facts.catalogue.tiers[subscription.tier]
-    features = tuple(features_for_plugin(facts.customer, facts.catalogue, plugin, facts.now).values())
+    entitled = features_for_plugin(facts.customer, facts.catalogue, plugin, facts.now)
+    features = tuple(entitled.values())
     standing = facts.standing
     return Grant(
         tier=tier.name,
         features=features,
+        feature_codes=tuple(entitled),
         permissions={plugin.name: _permission(facts, plugin, tier, features)},
         requests_per_minute=tier.requests_per_minute if plugin.rate_limit is None else plugin.rate_limit,
         events_per_day=tier.events_per_day if plugin.quota is None else plugin.quota,

@@ -3,12 +3,13 @@
 import ipaddress
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import msgspec
 
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, allow, deny
+from licensing.rules.once import once
 from licensing.rules.snapshot import Catalogue, CustomerSnapshot, Key, Plugin
 from licensing.rules.subscription import DEFAULT_GRACE_SECONDS, Standing, standing
 from licensing.rules.versions import is_blocked
@@ -43,12 +44,12 @@ class Facts(msgspec.Struct, frozen=True, dict=True):
     installation_id: str = ""
     grace_seconds: int = DEFAULT_GRACE_SECONDS
 
-    @cached_property
+    @once
     def plugin(self) -> Plugin | None:
         """The plugin asked for, if this customer may know of it."""
         return visible_plugin(self.catalogue, self.customer, self.plugin_name)
 
-    @cached_property
+    @once
     def standing(self) -> Standing:
         """How the customer's subscription stands."""
         return standing(self.customer.subscription, self.now, grace_seconds=self.grace_seconds)
@@ -119,8 +120,9 @@ def no_lockdown(facts: Facts) -> Verdict | None:
 
 def customer_matches(facts: Facts) -> Verdict | None:
     """The request names another customer than the credential's."""
-    if any(claimed != facts.customer.id for claimed in facts.claimed_customers):
-        return deny(codes.CUSTOMER_MISMATCH)
+    for claimed in facts.claimed_customers:
+        if claimed != facts.customer.id:
+            return deny(codes.CUSTOMER_MISMATCH)
     return None
 
 

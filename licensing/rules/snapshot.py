@@ -99,12 +99,14 @@ class CustomerSnapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def is_quarantined(self, scope: str, target: str) -> bool:
         """Whether a build, an installation or the customer itself is in quarantine."""
-        return any(entry.scope == scope and entry.target == target for entry in self.quarantines or ())
+        if not self.quarantines:
+            return False
+        return any(entry.scope == scope and entry.target == target for entry in self.quarantines)
 
     @property
     def is_customer_quarantined(self) -> bool:
         """Whether a quarantine names the whole customer."""
-        return any(entry.scope == "customer" for entry in self.quarantines or ())
+        return bool(self.quarantines) and any(entry.scope == "customer" for entry in self.quarantines or ())
 
 
 class Tier(msgspec.Struct, frozen=True, array_like=True):
@@ -170,6 +172,8 @@ class Catalogue(msgspec.Struct, frozen=True, array_like=True):
         """Whether the plugin, this version of it, or the artifact that this build is, is in quarantine."""
         if build_id and build_id in self.quarantined_builds:
             return True
+        if not self.quarantines:
+            return False
         return any(
             entry.plugin == plugin
             and (entry.scope == "plugin" or (entry.scope == "version" and entry.target == version))

@@ -4,10 +4,9 @@ The pipeline of DESIGN §5: find the key → pure rules, first answer wins → p
 refuse) → mint → remember. What is remembered (the audit row, the lease's end) is committed before the answer goes out.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import msgspec
-from django.conf import settings
 from django.db import transaction
 
 from accounts.keyrings import peppers
@@ -18,6 +17,7 @@ from licensing.core import audit, outbox
 from licensing.core.actor import Actor
 from licensing.core.clock import from_epoch
 from licensing.core.errors import BadRequest
+from licensing.core.hot_settings import hot_settings
 from licensing.crypto import keys
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
@@ -49,13 +49,16 @@ from licensing.services.seen import note_served
 from licensing.services.state import State
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who sent a request: the credential as presented, and the address it came from."""
 
-    credential: str = field(repr=False)
+    credential: str
     address: str
     request_id: str
+
+    def __repr__(self) -> str:
+        """Without the credential."""
+        return f"Caller(address={self.address!r}, request_id={self.request_id!r})"
 
 
 def authenticate(*, asked: AuthenticateAsked, caller: Caller, sent: SentRequest, state: State, now: float) -> Outcome:
@@ -166,7 +169,7 @@ def _facts(
         required_tier=asked.metadata.get("required_tier", ""),
         is_signed=asked.plugin_signature is not None,
         build=build,
-        grace_seconds=settings.GRACE_SECONDS,
+        grace_seconds=hot_settings.GRACE_SECONDS,
     )
 
 

@@ -9,6 +9,7 @@ import redis
 from django.db import connection, transaction
 from django.db.models import Sum
 
+from licensing.core.portions import in_portions
 from licensing.core.valkey import Script, valkey
 from licensing.models import UsageBatch, UsageDay, UsageFlush
 
@@ -22,6 +23,8 @@ _PORTIONS: Final = "usage:portions"
 _PORTION: Final = "usage:portion:"
 _SEPARATOR: Final = "\x1f"
 _ROWS_A_STATEMENT: Final = 5000
+# Lua takes a few thousand arguments at once; and while a script runs, no limit is looked up.
+_COUNTS_A_SCRIPT: Final = 200
 
 # KEYS: the counts to flush. ARGV: id for a new portion, then pairs of field and count.
 _ADD: Final = Script("""
@@ -65,12 +68,9 @@ def add_counts(counts: Mapping[Count, int]) -> None:
     Raises:
         ValkeyAway: nothing is known to have been added; the caller keeps them.
     """
-    pairs: list[str | int] = []
-    for key, count in counts.items():
-        pairs += [count_field(*key), count]
-    # Lua takes a few thousand arguments at once.
-    for start in range(0, len(pairs), 2000):
-        valkey().run_script(_ADD, [PENDING], [new_portion_id(), *pairs[start : start + 2000]])
+    for portion in in_portions(list(counts.items()), _COUNTS_A_SCRIPT):
+        pairs = [word for key, count in portion for word in (count_field(*key), count)]
+        valkey().run_script(_ADD, [PENDING], [new_portion_id(), *pairs])
 
 
 def new_portion_id() -> str:

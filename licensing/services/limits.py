@@ -10,10 +10,9 @@ import ipaddress
 import time
 from typing import Final
 
-from django.conf import settings
-
 from licensing.core import metrics
 from licensing.core.errors import TooManyRequests
+from licensing.core.hot_settings import hot_settings
 from licensing.core.valkey import Script, Sent, ValkeyAway, valkey
 from licensing.rules import codes
 from licensing.rules.codes import Verdict
@@ -129,7 +128,7 @@ def begin_take(*, installation: str, customer: CustomerSnapshot, catalogue: Cata
     `apart` names another bucket of the customer's size, for requests that must not use up the customer's own.
     Nothing may be answered, written or used up before `headers()` of what is returned has been asked.
     """
-    per_minute, burst = settings.RATE_LIMIT_PER_MINUTE, settings.RATE_LIMIT_BURST
+    per_minute, burst = hot_settings.RATE_LIMIT_PER_MINUTE, hot_settings.RATE_LIMIT_BURST
     if per_minute == 0:
         return Taking(None)
     cost = 60_000_000 // per_minute
@@ -177,7 +176,7 @@ def note_bad_credential(address: str) -> None:
         TooManyRequests: with `Retry-After`.
     """
     metrics.bad_credentials.inc()
-    if settings.RATE_LIMIT_PER_MINUTE == 0:
+    if hot_settings.RATE_LIMIT_PER_MINUTE == 0:
         return
     network = _network(address)
     cost = 60_000_000 // _BAD_PER_MINUTE

@@ -5,11 +5,11 @@ import random
 import time
 from typing import Any
 
-from django.conf import settings
 from prometheus_client import Histogram
 
 from licensing.core import metrics
 from licensing.core.clock import rfc3339
+from licensing.core.hot_settings import hot_settings
 from licensing.core.ids import new_id
 from licensing.crypto.claims import LEASE_AUDIENCE, LeaseClaims, PluginClaims
 from licensing.crypto.tokens import SigningKey, sign_claims
@@ -74,7 +74,8 @@ def require_minting_keys(facts: Facts) -> None:
 
 def next_refresh(now: float) -> float:
     """About one refresh interval ahead; the jitter keeps a fleet from marching in step."""
-    return now + settings.REFRESH_INTERVAL_SECONDS * random.uniform(1 - REFRESH_JITTER, 1 + REFRESH_JITTER)
+    interval: int = hot_settings.REFRESH_INTERVAL_SECONDS
+    return now + interval * random.uniform(1 - REFRESH_JITTER, 1 + REFRESH_JITTER)
 
 
 def private_registry(facts: Facts) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def private_registry(facts: Facts) -> dict[str, Any]:
         return {"enabled": False, "url": None, "allowed_plugins": []}
     return {
         "enabled": True,
-        "url": f"{settings.PUBLIC_URL}/private/{facts.customer.id}",
+        "url": f"{hot_settings.PUBLIC_URL}/private/{facts.customer.id}",
         "allowed_plugins": list(_private_plugins(facts.customer, facts)),
     }
 
@@ -99,7 +100,7 @@ def _token_end(facts: Facts, grant: Grant) -> int:
 
     It lies ahead, since by the rules an end within this very second has come already.
     """
-    return int(min(int(facts.now) + settings.TOKEN_TTL_SECONDS, grant.access_until, _build_end(facts)))
+    return int(min(int(facts.now) + hot_settings.TOKEN_TTL_SECONDS, grant.access_until, _build_end(facts)))
 
 
 def _build_end(facts: Facts) -> float:
@@ -111,7 +112,7 @@ def _token(
     facts: Facts, grant: Grant, place: Place, *, now: int, expires: int, auth_time: int, nonce: str | None
 ) -> str:
     claims = PluginClaims(
-        iss=settings.PUBLIC_URL,
+        iss=hot_settings.PUBLIC_URL,
         aud=facts.plugin_name,
         nonce=nonce,
         auth_time=auth_time,
@@ -130,7 +131,7 @@ def _lease(facts: Facts, grant: Grant, place: Place, *, now: int) -> str | None:
     if end is None:
         return None
     claims = LeaseClaims(
-        iss=settings.PUBLIC_URL,
+        iss=hot_settings.PUBLIC_URL,
         aud=LEASE_AUDIENCE,
         plugin=facts.plugin_name,
         # A temporary grant ends at its own instant, lease or no lease.

@@ -1,7 +1,8 @@
 """What a decision comes to: a body to answer with, or a verdict that is no."""
 
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from licensing.core.clock import rfc3339
 from licensing.rules import codes
@@ -20,21 +21,19 @@ _UNAUTHENTICATED = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(msgspec.Struct, frozen=True):
     """Yes, with the answer's body, and headers beside it."""
 
     body: dict[str, Any]
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(msgspec.Struct, frozen=True):
     """No, with the verdict that says why, headers, and further members of the problem document."""
 
     verdict: Verdict
-    headers: dict[str, str] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = {}
+    extra: dict[str, Any] = {}
 
     @property
     def status(self) -> int:

@@ -1,16 +1,13 @@
 """From a presented plugin token to facts the rules can judge: validate, refresh and deactivate begin here."""
 
-from dataclasses import dataclass, field, replace
-
 import msgspec
-from django.conf import settings
 
 from licensing.core.actor import Actor
+from licensing.core.hot_settings import hot_settings
 from licensing.crypto.tokens import TokenExpired, TokenInvalid
 from licensing.rules import codes
 from licensing.rules.codes import Verdict, deny
 from licensing.rules.pipeline import Build, Facts, installation_not_quarantined
-from licensing.rules.snapshot import CustomerSnapshot
 from licensing.rules.tokens import Token, judge_token
 from licensing.services.authenticate import Caller, is_proof_required
 from licensing.services.known import KnownOfToken
@@ -20,13 +17,18 @@ from licensing.services.signing_keys import verifying_keys
 from licensing.services.state import State
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
-    """A verified token with the state it is held against."""
+class Presented(msgspec.Struct, frozen=True):
+    """A verified token with the state it is held against, and who presents it."""
 
-    token: Token = field(repr=False)
+    token: Token
     facts: Facts
-    actor: Actor
+    caller: Caller
+
+    @property
+    def actor(self) -> Actor:
+        """The one who presents it, for the audit log."""
+        caller, customer = self.caller, self.facts.customer
+        return Actor("plugin_token", self.token.installation_id, caller.address, caller.request_id, customer.id)
 
 
 def open_token(*, caller: Caller, state: State, now: float) -> Presented | Verdict:
@@ -34,7 +36,7 @@ def open_token(*, caller: Caller, state: State, now: float) -> Presented | Verdi
     catalogue = state.catalogue()
     try:
         token = verified_token(
-            caller.credential, keys=verifying_keys(catalogue, "token"), issuer=settings.PUBLIC_URL, now=int(now)
+            caller.credential, keys=verifying_keys(catalogue, "token"), issuer=hot_settings.PUBLIC_URL, now=int(now)
         )
     except TokenExpired:
         return deny(codes.TOKEN_EXPIRED)
@@ -55,9 +57,9 @@ def open_token(*, caller: Caller, state: State, now: float) -> Presented | Verdi
         is_signed=token.build_id is not None,
         build=None if token.build_id is None else Build(token.build_id),
         installation_id=token.installation_id,
-        grace_seconds=settings.GRACE_SECONDS,
+        grace_seconds=hot_settings.GRACE_SECONDS,
     )
-    return Presented(token, facts, _actor(token, customer, caller))
+    return Presented(token, facts, caller)
 
 
 def judge(presented: Presented, *, plugin_name: str, sent: SentRequest, caller: Caller) -> Verdict:
@@ -84,8 +86,4 @@ def with_build_as_it_is(presented: Presented, known: KnownOfToken) -> Presented:
     """
     if presented.token.build_id is None:
         return presented
-    return replace(presented, facts=msgspec.structs.replace(presented.facts, build=known.build))
-
-
-def _actor(token: Token, customer: CustomerSnapshot, caller: Caller) -> Actor:
-    return Actor("plugin_token", token.installation_id, caller.address, caller.request_id, display=customer.id)
+    return Presented(presented.token, msgspec.structs.replace(presented.facts, build=known.build), presented.caller)

@@ -6,9 +6,9 @@ freshness is unknown: that matters only where proof is required, and there the a
 
 import secrets
 import time
-from dataclasses import dataclass, field
 from functools import lru_cache
 
+import msgspec
 import redis
 from django.conf import settings
 
@@ -47,8 +47,7 @@ return {fresh and 1 or 0, since}
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class SentRequest:
+class SentRequest(msgspec.Struct, frozen=True, gc=False):
     """A request as it arrived, for what its proof covers.
 
     `mark` tells it from every other request: a decision that has to be made again is no replay of itself.
@@ -56,16 +55,20 @@ class SentRequest:
 
     method: str
     target: str
-    body: bytes = field(repr=False)
-    proof: str | None = field(default=None, repr=False)
+    body: bytes
+    proof: str | None = None
     timestamp: str | None = None
     nonce: str | None = None
-    mark: str = field(default="", repr=False)
+    mark: str = ""
 
     def __post_init__(self) -> None:
         """Mark a request that has a proof; no other needs to be told apart."""
         if self.proof is not None and not self.mark:
-            object.__setattr__(self, "mark", secrets.token_hex(16))
+            msgspec.structs.force_setattr(self, "mark", secrets.token_hex(16))
+
+    def __repr__(self) -> str:
+        """Without what it holds."""
+        return f"SentRequest(method={self.method!r}, target={self.target!r})"
 
 
 def check_proof(

@@ -17,6 +17,7 @@ from psycopg.conninfo import make_conninfo
 from licensing import selectors
 from licensing.core.changes import CATALOGUE, on_change
 from licensing.core.errors import ServiceUnavailable
+from licensing.core.hot_settings import hot_settings
 from licensing.core.own_connection import own_connection
 from licensing.rules.snapshot import Catalogue, CustomerSnapshot
 from licensing.snapshots.boot_clock import boot_seconds
@@ -111,7 +112,7 @@ _lock = threading.Lock()
 
 def process_snapshots() -> Snapshots | None:
     """This process's snapshots; None where caching is off."""
-    if settings.SNAPSHOT_CACHE_ENTRIES == 0:
+    if hot_settings.SNAPSHOT_CACHE_ENTRIES == 0:
         return None
     found = _snapshots.get(os.getpid())
     return found if found is not None else _start_snapshots()
@@ -122,7 +123,7 @@ def _start_snapshots() -> Snapshots:
         found = _snapshots.get(os.getpid())
         if found is None:
             found = Snapshots(
-                max_entries=settings.SNAPSHOT_CACHE_ENTRIES,
+                max_entries=hot_settings.SNAPSHOT_CACHE_ENTRIES,
                 max_bytes=settings.SNAPSHOT_CACHE_MEGABYTES * 1024 * 1024,
                 listen_url=settings.DATABASE_LISTEN_URL or _database_url(),
                 fill_url=_database_url(),

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from licensing.core.hot_settings import hot_settings
 from licensing.core.own_connection import own_connection
 
 
@@ -32,14 +32,14 @@ def _run(sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
     if wrapper.queries_logged:
         return _run_logged(wrapper, sql, parameters)
     with wrapper.wrap_database_errors:
-        return _cursor(wrapper).execute(sql, parameters, prepare=settings.DATABASE_PREPARED_STATEMENTS)
+        return _cursor(wrapper).execute(sql, parameters, prepare=hot_settings.DATABASE_PREPARED_STATEMENTS)
 
 
 def _run_logged(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
     started = time.monotonic()
     try:
         with wrapper.wrap_database_errors:
-            return _cursor(wrapper).execute(sql, parameters, prepare=settings.DATABASE_PREPARED_STATEMENTS)
+            return _cursor(wrapper).execute(sql, parameters, prepare=hot_settings.DATABASE_PREPARED_STATEMENTS)
     finally:
         wrapper.queries_log.append({"sql": sql, "time": f"{time.monotonic() - started:.3f}"})
 

@@ -52,7 +52,7 @@ class TestLastSeen:
         many = [(f"inst_{number}", Sighting(T0, HOME, "")) for number in range(4000)]
         with CaptureQueriesContext(connection) as queries:
             write_sightings([*many, (installation.id, Sighting(T0 + 5000, HOME, ""))])
-        assert len(queries) == 9  # five hundred each
+        assert len(queries) == 21  # two hundred each
         installation.refresh_from_db()
         assert installation.last_seen_at == from_epoch(T0 + 5000)
 

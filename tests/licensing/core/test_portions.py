@@ -1,0 +1,45 @@
+"""Little at a time, and all at once where the process ends."""
+
+import threading
+import time
+
+import pytest
+
+from licensing.core import portions
+from licensing.core.portions import hurry, in_portions
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each pause was to be; none is made."""
+    asked: list[float] = []
+    event = threading.Event()
+    real = event.wait
+
+    def wait(timeout: float | None = None) -> bool:
+        asked.append(timeout or 0.0)
+        return real(0)
+
+    monkeypatch.setattr(event, "wait", wait)
+    monkeypatch.setattr(portions, "_hurry", event)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("count", "expected", "pauses"),
+    [(0, [], 0), (1, [[0]], 0), (3, [[0, 1, 2]], 0), (4, [[0, 1, 2], [3]], 1), (7, [[0, 1, 2], [3, 4, 5], [6]], 2)],
+)
+def test_everything_is_given_out_once_in_order(
+    waits: list[float], count: int, expected: list[list[int]], pauses: int
+) -> None:
+    assert [list(portion) for portion in in_portions(range(count), 3)] == expected
+    assert waits == [portions.PAUSE_SECONDS] * pauses
+
+
+def test_who_ends_makes_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portions, "_hurry", threading.Event())
+    monkeypatch.setattr(portions, "PAUSE_SECONDS", 600)
+    hurry()
+    began = time.monotonic()
+    assert len(list(in_portions(range(100), 1))) == 100
+    assert time.monotonic() - began < 300
