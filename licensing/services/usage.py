@@ -7,7 +7,7 @@ should Valkey lose it. While Valkey is away quotas fail open: batches are counte
 
 import hashlib
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
 
@@ -122,7 +122,7 @@ def report_usage(*, asked: UsageAsked, caller: Caller, sent: SentRequest, state:
     told = {"quota": quota, "used": used, "remaining": max(0, quota - used), "resets_at": rfc3339(day.resets_at)}
     if not counted:
         denied = refuse(deny(codes.QUOTA_EXCEEDED), facts, presented.actor, headers, token.installation_id)
-        return replace(denied, extra=told)
+        return msgspec.structs.replace(denied, extra=told)
     return Granted({"success": True, "batch_id": asked.batch_id, **told}, headers)
 
 

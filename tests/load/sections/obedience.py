@@ -76,6 +76,7 @@ def measure(bench: Workbench) -> None:
     watched = bench.requests_of("watched", begin=0, end=changed, kinds=("validate",))
     members = [Member(**each) for each in json.loads(Path(bench.specification.members_file).read_text())][:changed]
     with bench.web(workers=PROCESSES, extra=GENEROUS_LIMITS):
+        bench.warm()
         most = bench.fleet.closed(requests, seconds=min(10.0, bench.arguments.seconds), mix="validate=1")["all"]["rate"]
         total = SHARE_OF_PACE * min(BUDGET["validate"].rate, most)
         rate = max(50.0, total - _WATCH_RATE)
