@@ -5,13 +5,21 @@ They are autocommitted outside a transaction, like any of Django's, and are seen
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from licensing.core.hot_settings import hot_settings
 from licensing.core.own_connection import own_connection
+
+# The server refused what was prepared, before it did anything: a migration has changed what a statement returns, or the
+# session is not the one that prepared it (a proxy between).
+_OUTDATED: Final = (
+    psycopg.errors.FeatureNotSupported,
+    psycopg.errors.InvalidSqlStatementName,
+    psycopg.errors.DuplicatePreparedStatement,
+)
 
 
 def fetch_row(sql: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -32,16 +40,25 @@ def _run(sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
     if wrapper.queries_logged:
         return _run_logged(wrapper, sql, parameters)
     with wrapper.wrap_database_errors:
-        return _cursor(wrapper).execute(sql, parameters, prepare=hot_settings.DATABASE_PREPARED_STATEMENTS)
+        return _executed(wrapper, sql, parameters)
 
 
 def _run_logged(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
     started = time.monotonic()
     try:
         with wrapper.wrap_database_errors:
-            return _cursor(wrapper).execute(sql, parameters, prepare=hot_settings.DATABASE_PREPARED_STATEMENTS)
+            return _executed(wrapper, sql, parameters)
     finally:
         wrapper.queries_log.append({"sql": sql, "time": f"{time.monotonic() - started:.3f}"})
+
+
+def _executed(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+    try:
+        return _cursor(wrapper).execute(sql, parameters, prepare=hot_settings.DATABASE_PREPARED_STATEMENTS)
+    except _OUTDATED:
+        if wrapper.in_atomic_block:
+            raise  # the transaction is lost
+        return _cursor(wrapper).execute(sql, parameters, prepare=False)
 
 
 def _cursor(wrapper: BaseDatabaseWrapper) -> psycopg.Cursor[Any]:

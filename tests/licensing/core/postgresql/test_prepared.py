@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
@@ -51,6 +51,37 @@ def test_a_session_that_forgets_its_statements_prepares_them_again(
     with connection.cursor() as cursor:
         cursor.execute(forget)
     assert fetch_row(_SQL, {"first": 2, "second": 1}) == (3,)
+
+
+def test_a_statement_that_another_session_prepared_is_run_all_the_same(fresh_connection: BaseDatabaseWrapper) -> None:
+    assert fetch_row(_SQL, {"first": 1, "second": 1}) == (2,)
+    # As a proxy does that gives the next transaction another session; the driver does not hear of it.
+    fresh_connection.connection.pgconn.exec_(b"DEALLOCATE ALL")
+    for number in range(3):
+        assert fetch_row(_SQL, {"first": number, "second": 1}) == (number + 1,)
+
+
+def test_a_migration_may_change_what_a_statement_returns(fresh_connection: BaseDatabaseWrapper) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE changing (value integer)")
+        cursor.execute("INSERT INTO changing VALUES (7)")
+        try:
+            for _ in range(2):
+                assert fetch_row("SELECT value FROM changing WHERE value = %(value)s", {"value": 7}) == (7,)
+            # By another way than the driver's, which would forget what it has prepared.
+            fresh_connection.connection.pgconn.exec_(b"ALTER TABLE changing ALTER value TYPE bigint")
+            for _ in range(2):
+                assert fetch_row("SELECT value FROM changing WHERE value = %(value)s", {"value": 7}) == (7,)
+        finally:
+            cursor.execute("DROP TABLE changing")
+
+
+def test_in_a_transaction_a_refusal_is_told(fresh_connection: BaseDatabaseWrapper) -> None:
+    assert fetch_row(_SQL, {"first": 1, "second": 1}) == (2,)
+    fresh_connection.connection.pgconn.exec_(b"DEALLOCATE ALL")
+    with pytest.raises(DatabaseError), transaction.atomic():
+        fetch_row(_SQL, {"first": 1, "second": 1})
+    assert fetch_row(_SQL, {"first": 1, "second": 1}) == (2,)
 
 
 @override_settings(DATABASE_PREPARED_STATEMENTS=False)
