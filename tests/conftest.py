@@ -7,6 +7,7 @@ from pathlib import Path
 
 import django
 import pytest
+import structlog
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
@@ -31,6 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     _start_services(config)
     os.environ["DJANGO_SETTINGS_MODULE"] = "licensing.settings"
     django.setup()
+    # A logger that keeps its processors is deaf to `capture_logs` once another test has configured others.
+    structlog.configure(cache_logger_on_first_use=False)
 
 
 def _start_services(config: pytest.Config) -> None:

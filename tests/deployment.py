@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import structlog
 from django.core.checks import CheckMessage, Tags, registry
 from django.test import override_settings
 
@@ -24,7 +25,11 @@ def findings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> li
             patch.delenv(name)
         for name, value in environment.items():
             patch.setenv(name, value)
-        made = runpy.run_path(str(ROOT / "licensing" / "settings.py"))
+        logs = structlog.get_config()
+        try:
+            made = runpy.run_path(str(ROOT / "licensing" / "settings.py"))
+        finally:
+            structlog.configure(**logs)  # the settings have configured others
     with override_settings(**{name: made[name] for name in READ_BY_CHECKS}):
         found = registry.registry.run_checks(tags=[Tags.security], include_deployment_checks=True)
     return [item for item in found if not item.is_silenced()]

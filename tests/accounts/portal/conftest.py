@@ -1,41 +1,37 @@
-import copy
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 
-# Models are imported inside: a file named on the command line loads this before Django is set up.
-
-
-@pytest.fixture(scope="module")
-def committed_cast(django_db_setup: None, django_db_blocker: Any) -> Iterator[Any]:
-    """The cast of the portal's tests, committed for the whole module."""
-    from tests.licensing.cast import empty_tables
-    from tests.portal_cast import load_portal_cast
-
-    with django_db_blocker.unblock():
-        loaded = load_portal_cast()
-    yield loaded
-    with django_db_blocker.unblock():
-        empty_tables()
+from tests.portal_fixtures import cast, committed_cast, jobs_run_at_once  # noqa: F401  pytest finds them here
+from tests.signing_in import PASSWORD
 
 
 @pytest.fixture
-def cast(committed_cast: Any, db: None) -> Any:
-    """The cast; whatever a test changes of it is rolled back with the test."""
-    return copy.deepcopy(committed_cast)
+def client() -> Client:
+    """A browser that is nobody yet."""
+    return Client(raise_request_exception=False)
 
 
-@pytest.fixture(autouse=True)
-def _jobs_run_at_once() -> Iterator[None]:
-    from licensing.celery import app
-    from licensing.core.valkey import valkey
+@pytest.fixture
+def owner(cast: Any) -> Any:  # noqa: F811
+    """The owner, with a password."""
+    person = cast.people["owner"]
+    person.set_password(PASSWORD)
+    person.save()
+    return person
 
-    valkey().run(lambda client: client.flushdb())
-    app.conf.task_always_eager = True
-    yield
-    app.conf.task_always_eager = False
+
+@pytest.fixture
+def secret(owner: Any) -> str:
+    """The owner's authenticator app."""
+    from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+
+    made: str = generate_totp_secret()
+    TOTP.activate(owner, made)
+    return made
 
 
 @pytest.fixture(autouse=True)

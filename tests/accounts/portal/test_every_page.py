@@ -14,8 +14,8 @@ from django.urls.resolvers import get_resolver
 
 from tests.licensing.portal.test_matrix import PAGES
 from tests.portal_cast import BACKEND, PortalCast
+from tests.signing_in import PASSWORD
 
-PASSWORD = "correct horse battery staple"
 EVIL = "https://evil.example/"
 AWAY = (EVIL, "//evil.example", "http:///evil.example", "/\\evil.example", "javascript:alert(1)",
         "https://testserver.evil.example/", "\thttps://evil.example", "https:evil.example")  # fmt: skip

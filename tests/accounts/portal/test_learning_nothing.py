@@ -14,20 +14,11 @@ from django.test import Client
 
 from accounts.models import User
 from tests.portal_cast import PortalCast
+from tests.signing_in import PASSWORD
 
-PASSWORD = "correct horse battery staple"
 KNOWN, UNKNOWN = "owner@acme.example", "nobody@acme.example"
 RANDOM = re.compile(rb'(nonce|value)="[^"]*"|<code>req_[^<]*</code>')
 CHANGING = {"X-Request-ID", "Date", "Expires"}
-
-
-@pytest.fixture
-def owner(cast: PortalCast) -> Any:
-    """The owner, with a password."""
-    person = cast.people["owner"]
-    person.set_password(PASSWORD)
-    person.save()
-    return person
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from accounts.models import User
+from tests.signing_in import PASSWORD
 
 ROOT = Path(__file__).resolve().parents[3]
-PASSWORD = "correct horse battery staple"
 _OVER_TLS = """
 import json, re, django
 django.setup()

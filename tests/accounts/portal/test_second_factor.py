@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
-from django.http import HttpResponse
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.test import Client
 
 from tests.portal_cast import PortalCast
-
-PASSWORD = "correct horse battery staple"
-
-
-def code_for(secret: str) -> str:
-    return format_hotp_value(hotp_value(secret, int(time.time()) // 30))
-
-
-@pytest.fixture
-def client() -> Client:
-    return Client(raise_request_exception=False)
-
-
-@pytest.fixture
-def owner(cast: PortalCast) -> Any:
-    """The owner, with a password."""
-    person = cast.people["owner"]
-    person.set_password(PASSWORD)
-    person.save()
-    return person
-
-
-@pytest.fixture
-def secret(owner: Any) -> str:
-    """The owner's authenticator app."""
-    made = generate_totp_secret()
-    TOTP.activate(owner, made)
-    return made
-
-
-def sign_in(client: Client, email: str = "owner@acme.example", password: str = PASSWORD, **more: str) -> HttpResponse:
-    return client.post("/account/login", {"login": email, "password": password, **more})
+from tests.signing_in import PASSWORD, code_for, sign_in
 
 
 def test_an_app_is_set_up_and_its_secret_is_sealed(client: Client, owner: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
@@ -24,9 +23,9 @@ from accounts.services.rotation import reseal, sealed_versions
 from licensing.core.actor import system
 from licensing.crypto.sealing import new_versioned_key
 from tests.portal_cast import PortalCast
+from tests.signing_in import PASSWORD, code_for
 
 ACTOR = system("tests")
-PASSWORD = "correct horse battery staple"
 
 
 @contextmanager
@@ -70,10 +69,6 @@ def signs_in(code: str) -> bool:
     client.post("/account/login", {"login": "owner@acme.example", "password": PASSWORD})
     client.post("/account/factor", {"code": code})
     return client.get("/portal/acme_1").status_code == 200
-
-
-def code_for(secret: str) -> str:
-    return format_hotp_value(hotp_value(secret, int(time.time()) // 30))
 
 
 def recovery_codes(cast: PortalCast) -> RecoveryCodes:

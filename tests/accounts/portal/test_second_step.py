@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
 from tests.licensing.portal.test_matrix import PAGES, PUBLIC
 from tests.portal_cast import PortalCast
+from tests.signing_in import PASSWORD, code_for
 
-PASSWORD = "correct horse battery staple"
 NEW = "another horse battery staple"
-
-
-def code_for(secret: str) -> str:
-    return str(format_hotp_value(hotp_value(secret, int(time.time()) // 30)))
-
-
-@pytest.fixture
-def owner(cast: PortalCast) -> Any:
-    """The owner, with a password."""
-    person = cast.people["owner"]
-    person.set_password(PASSWORD)
-    person.save()
-    return person
-
-
-@pytest.fixture
-def secret(owner: Any) -> str:
-    """The owner's authenticator app."""
-    made = generate_totp_secret()
-    TOTP.activate(owner, made)
-    return made
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from tests.portal_cast import PortalCast
-
-PASSWORD = "correct horse battery staple"
+from tests.signing_in import PASSWORD
 
 
 def signed_in(person: User) -> Client:

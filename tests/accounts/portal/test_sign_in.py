@@ -15,27 +15,9 @@ from accounts.models import Membership, User
 from licensing.core.models import AuditEvent
 from licensing.core.outbox import dispatch_pending
 from tests.portal_cast import PortalCast
+from tests.signing_in import PASSWORD, sign_in
 
-PASSWORD = "correct horse battery staple"
 CSRF = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
-
-
-@pytest.fixture
-def client() -> Client:
-    return Client(raise_request_exception=False)
-
-
-@pytest.fixture
-def owner(cast: PortalCast) -> Any:
-    """The owner, with a password."""
-    person = cast.people["owner"]
-    person.set_password(PASSWORD)
-    person.save()
-    return person
-
-
-def sign_in(client: Client, email: str = "owner@acme.example", password: str = PASSWORD, **more: str) -> HttpResponse:
-    return client.post("/account/login", {"login": email, "password": password, **more})
 
 
 def same(first: HttpResponse, second: HttpResponse) -> bool:

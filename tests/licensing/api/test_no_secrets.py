@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import pytest
 import structlog
 from allauth.account.utils import user_pk_to_url_str
-from django.conf import settings as django_settings
 from django.contrib.auth.tokens import default_token_generator
 from django.db import connection
 from django.db.utils import ProgrammingError
@@ -35,9 +34,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock", "empty_val
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """Everything that is logged, at DEBUG and through the server's own formatter."""
+    before = structlog.get_config()
     shown = configuration(as_json=True, level="DEBUG")
-    structlog.reset_defaults()
-    configuration(as_json=True, level="DEBUG")
+    structlog.configure(cache_logger_on_first_use=False)
     configurator = logging.config.DictConfigurator(shown)
     written = io.StringIO()
     handler = logging.StreamHandler(written)
@@ -53,7 +52,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     logging.getLogger().removeHandler(handler)
     for each, level in zip(loggers, levels, strict=True):
         each.setLevel(level)
-    configuration(as_json=False, level=django_settings.LOG_LEVEL)
+    structlog.configure(**before)
 
 
 def spellings(secret: str | bytes) -> set[str]:
