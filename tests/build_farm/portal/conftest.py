@@ -1,5 +1,5 @@
 """The portal's cast, as the other pages' tests have it."""
 
-from tests.licensing.portal.conftest import _jobs_run_at_once, cast, committed_cast
+from tests.portal_fixtures import cast, committed_cast, jobs_run_at_once
 
-__all__ = ["_jobs_run_at_once", "cast", "committed_cast"]
+__all__ = ["cast", "committed_cast", "jobs_run_at_once"]

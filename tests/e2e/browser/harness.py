@@ -18,6 +18,7 @@ from selenium.common.exceptions import (
     NoSuchElementException,
     StaleElementReferenceException,
     TimeoutException,
+    WebDriverException,
 )
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -69,6 +70,8 @@ return found;
 
 # What is said of an element that was there a moment ago, or is not quite there yet.
 PASSING = (StaleElementReferenceException, ElementNotInteractableException, NoSuchElementException)
+# The same, where the driver has no name for it: what was found is exchanged while its text is read.
+_EXCHANGED = "does not belong to the document"
 
 
 def chromium() -> str | None:
@@ -210,8 +213,16 @@ class Browser:
 
     def wait(self, condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
         """What a condition gives as soon as it is true. Parts of a page may be exchanged while one looks at them."""
-        waiting = WebDriverWait(self.driver, seconds, poll_frequency=0.03, ignored_exceptions=PASSING)
-        return waiting.until(lambda _driver: condition())
+
+        def look(_driver: object) -> Any:
+            try:
+                return condition()
+            except WebDriverException as exc:
+                if _EXCHANGED in (exc.msg or ""):
+                    return None
+                raise
+
+        return WebDriverWait(self.driver, seconds, poll_frequency=0.03, ignored_exceptions=PASSING).until(look)
 
     def sees(self, text: str) -> None:
         """Wait until the page says something."""

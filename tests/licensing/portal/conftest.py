@@ -1,1 +1,5 @@
-from tests.portal_fixtures import cast, committed_cast, jobs_run_at_once  # noqa: F401  pytest finds them here
+"""The portal's cast."""
+
+from tests.portal_fixtures import cast, committed_cast, jobs_run_at_once
+
+__all__ = ["cast", "committed_cast", "jobs_run_at_once"]
