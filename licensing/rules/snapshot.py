@@ -106,7 +106,9 @@ class CustomerSnapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def is_customer_quarantined(self) -> bool:
         """Whether a quarantine names the whole customer."""
-        return bool(self.quarantines) and any(entry.scope == "customer" for entry in self.quarantines or ())
+        if not self.quarantines:
+            return False
+        return any(entry.scope == "customer" for entry in self.quarantines)
 
 
 class Tier(msgspec.Struct, frozen=True, array_like=True):

@@ -117,10 +117,7 @@ class Recorder:
             served, self._served = self._served, {}
             keys, self._keys = self._keys, {}
         try:
-            add_counts(served)
-        except ValkeyAway:
-            self._put_back(served)  # some of it may have been added: requests served are told, not charged
-        try:
+            self._add_counts(served)
             write_sightings([(installation_id, seen) for (installation_id, _), seen in sightings.items()])
             write_key_uses(keys)
         except BaseException:
@@ -128,6 +125,12 @@ class Recorder:
             self._noted.clear()
             self._noted_keys.clear()
             raise
+
+    def _add_counts(self, served: dict[tuple[str, str, str, date], int]) -> None:
+        try:
+            add_counts(served)
+        except ValkeyAway:
+            self._put_back(served)  # some of it may have been added: requests served are told, not charged
 
     def _put_back(self, served: dict[tuple[str, str, str, date], int]) -> None:
         with self._lock:

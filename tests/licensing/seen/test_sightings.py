@@ -136,7 +136,7 @@ class TestRecorder:
         recorder.key_used(key_id="key_1", address=address, now=T0 + after)
         assert bool(recorder._keys) is is_noted
 
-    @pytest.mark.parametrize("failing", ["write_sightings", "write_key_uses"])
+    @pytest.mark.parametrize("failing", ["add_counts", "write_sightings", "write_key_uses"])
     def test_notes_again_what_could_not_be_written(self, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
         def fail(_gathered: object) -> None:
             raise RuntimeError
