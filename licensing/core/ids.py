@@ -4,8 +4,9 @@ import secrets
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32: no i, l, o, u to misread
-_TIME_CHARACTERS = 10
-_RANDOM_CHARACTERS = 16
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_TIME_SHIFTS = range(40, -1, -10)  # ten characters, two at a time
+_RANDOM_SHIFTS = range(70, -1, -10)  # sixteen
 
 
 def new_id(prefix: str) -> str:
@@ -15,12 +16,8 @@ def new_id(prefix: str) -> str:
     nothing may rely on their order across machines. (Shape after the ULID specification.)
     """
     milliseconds = time.time_ns() // 1_000_000
-    return f"{prefix}_{_encode(milliseconds, _TIME_CHARACTERS)}{_encode(secrets.randbits(80), _RANDOM_CHARACTERS)}"
+    return f"{prefix}_{_encode(milliseconds, _TIME_SHIFTS)}{_encode(secrets.randbits(80), _RANDOM_SHIFTS)}"
 
 
-def _encode(number: int, length: int) -> str:
-    digits = []
-    for _ in range(length):
-        number, digit = divmod(number, 32)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+def _encode(number: int, shifts: range) -> str:
+    return "".join([_PAIRS[number >> shift & 0x3FF] for shift in shifts])

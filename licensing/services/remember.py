@@ -26,6 +26,7 @@ _LEASED: Final = """
 UPDATE installation SET lease_until = %(lease_bound)s
  WHERE id = %(installation)s AND (lease_until IS NULL OR lease_until < %(lease_end)s)
 """
+_AUDITED_AND_LEASED: Final = f"WITH lease AS ({_LEASED}) {_AUDITED}"
 
 
 def remember_authenticated(
@@ -33,11 +34,10 @@ def remember_authenticated(
 ) -> None:
     """Commit the audit row of an authenticate, and the lease's end where what is kept does not reach it."""
     values = _audit_values(facts, actor, installation_id)
-    sql = _AUDITED
     if lease_end is not None and (kept_until is None or kept_until < lease_end):
-        values |= _lease_values(installation_id, lease_end)
-        sql = f"WITH lease AS ({_LEASED}) {_AUDITED}"
-    execute(sql, values)
+        execute(_AUDITED_AND_LEASED, values | _lease_values(installation_id, lease_end))
+    else:
+        execute(_AUDITED, values)
 
 
 def remember_lease(*, installation_id: str, lease_end: float, kept_until: float | None) -> None:

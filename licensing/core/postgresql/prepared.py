@@ -3,6 +3,7 @@
 They are autocommitted outside a transaction, like any of Django's, and are seen by its query log.
 """
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -22,14 +23,25 @@ _OUTDATED: Final = (
 )
 
 
+class _Kept(threading.local):
+    """This thread's cursors on its connection, by statement: one that is used again knows how to write parameters."""
+
+    def __init__(self) -> None:
+        self.connection: object = None
+        self.cursors: dict[str, psycopg.Cursor[Any]] = {}
+
+
+_kept = _Kept()
+
+
 def fetch_row(sql: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """Run a query and return its first row, or None for none."""
+    """Run a query, one of a few constants, and return its first row, or None for none."""
     row: tuple[Any, ...] | None = _run(sql, parameters).fetchone()
     return row
 
 
 def execute(sql: str, parameters: Mapping[str, Any]) -> int:
-    """Run a statement and return how many rows it touched."""
+    """Run a statement, one of a few constants, and return how many rows it touched."""
     return _run(sql, parameters).rowcount
 
 
@@ -54,13 +66,18 @@ def _run_logged(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str,
 
 def _executed(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
     try:
-        return _cursor(wrapper).execute(sql, parameters, prepare=hot_settings.DATABASE_PREPARED_STATEMENTS)
+        return _cursor(wrapper, sql).execute(sql, parameters, prepare=hot_settings.DATABASE_PREPARED_STATEMENTS)
     except _OUTDATED:
         if wrapper.in_atomic_block:
             raise  # the transaction is lost
-        return _cursor(wrapper).execute(sql, parameters, prepare=False)
+        return _cursor(wrapper, sql).execute(sql, parameters, prepare=False)
 
 
-def _cursor(wrapper: BaseDatabaseWrapper) -> psycopg.Cursor[Any]:
+def _cursor(wrapper: BaseDatabaseWrapper, sql: str) -> psycopg.Cursor[Any]:
     # Not Django's own cursor, which puts parameters into the text: such a statement cannot be prepared.
-    return psycopg.Cursor(wrapper.connection)
+    if _kept.connection is not wrapper.connection:
+        _kept.connection, _kept.cursors = wrapper.connection, {}
+    cursor = _kept.cursors.get(sql)
+    if cursor is None:
+        cursor = _kept.cursors[sql] = psycopg.Cursor(wrapper.connection)
+    return cursor

@@ -43,6 +43,27 @@ def test_nothing_else_is_prepared_however_often_it_is_asked(fresh_connection: Ba
     assert in_server() == []
 
 
+def test_parameters_may_change_their_type(fresh_connection: BaseDatabaseWrapper) -> None:
+    sql = "SELECT %(value)s::text"
+    for value, text in ((None, None), ("a", "a"), (5, "5"), (None, None), ("", ""), (2**40, str(2**40))):
+        assert fetch_row(sql, {"value": value}) == (text,)
+
+
+def test_a_new_connection_prepares_for_itself(fresh_connection: BaseDatabaseWrapper) -> None:
+    for _ in range(2):
+        assert fetch_row(_SQL, {"first": 1, "second": 1}) == (2,)
+        assert len(in_server()) == 1
+        fresh_connection.close()
+
+
+def test_a_statement_may_be_run_again_after_it_failed(fresh_connection: BaseDatabaseWrapper) -> None:
+    sql = "SELECT 1 / %(divisor)s::int"
+    assert fetch_row(sql, {"divisor": 1}) == (1,)
+    with pytest.raises(DatabaseError):
+        fetch_row(sql, {"divisor": 0})
+    assert fetch_row(sql, {"divisor": 1}) == (1,)
+
+
 @pytest.mark.parametrize("forget", ["DEALLOCATE ALL", "DISCARD ALL"])
 def test_a_session_that_forgets_its_statements_prepares_them_again(
     fresh_connection: BaseDatabaseWrapper, forget: str
