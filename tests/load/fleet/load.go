@@ -14,26 +14,13 @@ func runClosed(o options, p *prepared) (outcome, error) {
 	}
 	from := time.Now().Add(seconds(o.warmup))
 	until := from.Add(seconds(o.seconds))
-	work := func(c *connection, seen map[string]*tally) {
-		for {
-			kind, request := picker.pick()
-			asked := time.Now()
-			if asked.After(until) {
-				return
-			}
-			a, err := c.ask(request)
-			if asked.After(from) {
-				tallyOf(seen, kind).add(time.Since(asked), a, err)
-			}
+	return runLoop(o, from, func(now time.Time) (due, time.Time, bool) {
+		if now.After(until) {
+			return due{}, time.Time{}, false
 		}
-	}
-	return summarizeAll(onConnections(o, work), o.seconds), nil
-}
-
-type due struct {
-	at      time.Time
-	kind    string
-	request []byte
+		kind, request := picker.pick()
+		return due{now, kind, request}, now, true
+	})
 }
 
 // runPaced sends requests at fixed instants, by whichever connection is free; those that found none wait their turn,
@@ -47,29 +34,20 @@ func runPaced(o options, p *prepared) (outcome, error) {
 		return outcome{}, err
 	}
 	start := time.Now().Add(50 * time.Millisecond)
-	from := start.Add(seconds(o.warmup))
 	total := int((o.warmup + o.seconds) * o.rate)
-	queue := make(chan due, total)
-	go func() {
-		defer close(queue)
-		for number := range total {
-			at := start.Add(time.Duration(float64(number) / o.rate * float64(time.Second)))
-			if wait := time.Until(at); wait > 0 {
-				time.Sleep(wait)
-			}
-			kind, request := picker.pick()
-			queue <- due{at, kind, request}
+	number := 0
+	return runLoop(o, start.Add(seconds(o.warmup)), func(now time.Time) (due, time.Time, bool) {
+		if number == total {
+			return due{}, time.Time{}, false
 		}
-	}()
-	work := func(c *connection, seen map[string]*tally) {
-		for next := range queue {
-			a, err := c.ask(next.request)
-			if next.at.After(from) {
-				tallyOf(seen, next.kind).add(time.Since(next.at), a, err)
-			}
+		at := start.Add(seconds(float64(number) / o.rate))
+		if at.After(now) {
+			return due{}, at, true
 		}
-	}
-	return summarizeAll(onConnections(o, work), o.seconds), nil
+		number++
+		kind, request := picker.pick()
+		return due{at, kind, request}, at, true
+	})
 }
 
 func onConnections(o options, work func(*connection, map[string]*tally)) []map[string]*tally {
