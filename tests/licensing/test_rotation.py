@@ -387,18 +387,19 @@ def test_an_order_waits_for_sign_and_is_then_carried_out_once(
     committed_holders: list[Holder], empty_valkey: None, tmp_path: Path
 ) -> None:
     before = active("token")
-    with pytest.raises(CommandError, match=r"The `sign` worker has not made a new token key within 0\.2 seconds"):
-        manage("rotate_signing_key", "--purpose", "token", "--emergency", "--timeout", "0.2")
+    for _ in range(2):
+        with pytest.raises(CommandError, match=r"The `sign` worker has not made a new token key within 0\.2 seconds"):
+            manage("rotate_signing_key", "--purpose", "token", "--emergency", "--timeout", "0.2")
     assert active("token") == before
     with sign_worker(tmp_path / "log"):
         await_true(lambda: "sign" in roles_seen())
-        # The order of before is carried out first; this one, which leaves the same key, then finds it done.
+        await_true(lambda: active("token") != before)
+        # Orders are carried out as they came: when this one has been, the two of before have been looked at.
         output = manage("rotate_signing_key", "--purpose", "token", "--emergency", "--timeout", "150")
-        await_true(lambda: AuditEvent.objects.filter(action="signing_key.rotated").count() >= 1)
         await_true(lambda: other_connections() == 0)
     assert "sign" not in roles_seen()
     assert active("token") in output
-    assert AuditEvent.objects.filter(action="signing_key.rotated").count() == 1
+    assert AuditEvent.objects.filter(action="signing_key.rotated").count() == 2
 
 
 def roles_seen() -> set[str]:
