@@ -46,6 +46,21 @@ def release(installation_id: str, *, now: float, confirmed: bool = False) -> Non
     )
 
 
+@pytest.mark.parametrize("lease_seconds", [0, LEASE])
+def test_every_authenticate_leaves_a_row_whether_it_moves_a_lease_or_not(
+    api: PluginApi, acme: Member, lease_seconds: int
+) -> None:
+    Plugin.objects.update(lease_seconds=lease_seconds)
+    answers = [api.authenticate(acme, **on("a")) for _ in range(3)]
+    [machine] = {installation_of(each) for each in answers}
+    rows = AuditEvent.objects.filter(action="plugin.authenticated").order_by("id")
+    assert [row.request_id for row in rows] == [each.headers["X-Request-ID"] for each in answers]
+    for row in rows:
+        assert (row.actor_kind, row.actor_id, row.customer_id) == ("api_key", acme.api_key.pk, acme.customer.pk)
+        assert (row.subject_kind, row.subject_id, row.code) == ("plugin", "console-logger", "VALID")
+        assert row.detail["installation_id"] == machine
+
+
 class TestWhatCountsAsOne:
     def test_the_same_fingerprint_is_the_same_installation(self, api: PluginApi, acme: Member) -> None:
         first = installation_of(api.authenticate(acme, **on("a")))
