@@ -1,6 +1,7 @@
 """Much work done little at a time, so that whoever waits for an answer meanwhile does not notice."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeVar
 
@@ -10,11 +11,16 @@ PAUSE_SECONDS: Final = 0.02
 _hurry: Final = threading.Event()
 
 
-def in_portions(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Give out `items`, at most `size` at once, with a pause after each portion but the last."""
-    for start in range(0, len(items), size):
-        if start:
-            _hurry.wait(PAUSE_SECONDS)
+def in_portions(items: Sequence[T], size: int, *, over_seconds: float = 0.0) -> Iterator[Sequence[T]]:
+    """Give out `items`, at most `size` at once, with a pause after each portion but the last.
+
+    The portions begin evenly spread over `over_seconds`, where that leaves more than the least pause between them.
+    """
+    began, starts = time.monotonic(), range(0, len(items), size)
+    for number, start in enumerate(starts):
+        if number:
+            due = began + over_seconds * number / len(starts)
+            _hurry.wait(max(PAUSE_SECONDS, due - time.monotonic()))
         yield items[start : start + size]
 
 

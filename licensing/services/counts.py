@@ -24,7 +24,7 @@ _PORTION: Final = "usage:portion:"
 _SEPARATOR: Final = "\x1f"
 _ROWS_A_STATEMENT: Final = 5000
 # Lua takes a few thousand arguments at once; and while a script runs, no limit is looked up.
-_COUNTS_A_SCRIPT: Final = 200
+_COUNTS_A_SCRIPT: Final = 100
 
 # KEYS: the counts to flush. ARGV: id for a new portion, then pairs of field and count.
 _ADD: Final = Script("""
@@ -62,13 +62,13 @@ SELECT u.customer_id, u.plugin_name, u.day, sum(u.count)::bigint
 Count = tuple[str, str, str, date]
 
 
-def add_counts(counts: Mapping[Count, int]) -> None:
-    """Add counts by (customer, plugin, measure, day) to what is flushed next.
+def add_counts(counts: Mapping[Count, int], *, over_seconds: float = 0.0) -> None:
+    """Add counts by (customer, plugin, measure, day) to what is flushed next, spread over so many seconds.
 
     Raises:
         ValkeyAway: nothing is known to have been added; the caller keeps them.
     """
-    for portion in in_portions(list(counts.items()), _COUNTS_A_SCRIPT):
+    for portion in in_portions(list(counts.items()), _COUNTS_A_SCRIPT, over_seconds=over_seconds):
         pairs = [word for key, count in portion for word in (count_field(*key), count)]
         valkey().run_script(_ADD, [PENDING], [new_portion_id(), *pairs])
 

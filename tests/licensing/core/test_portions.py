@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,6 +35,15 @@ def test_everything_is_given_out_once_in_order(
 ) -> None:
     assert [list(portion) for portion in in_portions(range(count), 3)] == expected
     assert waits == [portions.PAUSE_SECONDS] * pauses
+
+
+def test_portions_begin_evenly_spread(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that takes long shortens the pause after it, and never to less than the least."""
+    now = [50.0]
+    monkeypatch.setattr(portions, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for _ in in_portions(range(8), 2, over_seconds=2.0):
+        now[0] = 50.0 + (0.4 + 0.5 * len(waits) if len(waits) < 2 else 1.6)
+    assert waits == pytest.approx([0.1, 0.1, portions.PAUSE_SECONDS])
 
 
 def test_who_ends_makes_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:

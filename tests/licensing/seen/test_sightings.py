@@ -1,6 +1,7 @@
 """Last seen, possible clones, uses of keys, and the culling of the silent."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -12,7 +13,15 @@ from licensing.core.valkey import valkey
 from licensing.models import Installation, UsageDay
 from licensing.services import seen
 from licensing.services.counts import flush_usage
-from licensing.services.seen import Flusher, Recorder, Sighting, cull_silent, write_key_uses, write_sightings
+from licensing.services.seen import (
+    FLUSH_SECONDS,
+    Flusher,
+    Recorder,
+    Sighting,
+    cull_silent,
+    write_key_uses,
+    write_sightings,
+)
 from tests.licensing.cast import T0, Cast, make_installation
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("empty_valkey")]
@@ -52,7 +61,7 @@ class TestLastSeen:
         many = [(f"inst_{number}", Sighting(T0, HOME, "")) for number in range(4000)]
         with CaptureQueriesContext(connection) as queries:
             write_sightings([*many, (installation.id, Sighting(T0 + 5000, HOME, ""))])
-        assert len(queries) == 21  # two hundred each
+        assert len(queries) == 81  # fifty each
         installation.refresh_from_db()
         assert installation.last_seen_at == from_epoch(T0 + 5000)
 
@@ -138,11 +147,11 @@ class TestRecorder:
 
     @pytest.mark.parametrize("failing", ["add_counts", "write_sightings", "write_key_uses"])
     def test_notes_again_what_could_not_be_written(self, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
-        def fail(_gathered: object) -> None:
+        def fail(_gathered: object, *, over_seconds: float) -> None:
             raise RuntimeError
 
         recorder = Recorder()
-        monkeypatch.setattr(seen, "write_sightings", lambda _: None)
+        monkeypatch.setattr(seen, "write_sightings", lambda _, **__: None)
         monkeypatch.setattr(seen, failing, fail)
         for moment in (T0, T0 + 1):
             recorder.saw(installation_id="inst_1", address=HOME, version="", now=moment)
@@ -163,6 +172,14 @@ class TestRecorder:
         flush_usage()
         assert UsageDay.objects.get(measure="request:validate").count == 2
 
+    def test_is_done_before_its_next_turn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        spread: list[float] = []
+        for name in ("add_counts", "write_sightings", "write_key_uses"):
+            monkeypatch.setattr(seen, name, lambda _, *, over_seconds: spread.append(over_seconds))
+        Recorder().flush()
+        assert len(spread) == 3
+        assert 0 < sum(spread) < 0.85 * FLUSH_SECONDS
+
     def test_takes_in_only_so_much(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(seen, "_MAX_WAITING", 3)
         recorder = Recorder()
@@ -180,6 +197,27 @@ def test_one_action_that_fails_keeps_no_other_from_its_turn() -> None:
 
     Flusher([lambda: done.append("first"), fail, lambda: done.append("last")]).run_once()
     assert done == ["first", "last"]
+
+
+def test_turns_keep_their_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a turn takes, the next begins an interval after it began; one that was missed is not made up for."""
+    now = [100.0]
+    slept: list[float] = []
+    took = iter([4.0, 0.0, 12.0, 1.0])
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    def turn() -> None:
+        now[0] += next(took)
+
+    monkeypatch.setattr(seen, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    flusher = Flusher([], interval_seconds=5.0)
+    monkeypatch.setattr(flusher, "run_once", turn)
+    with pytest.raises(StopIteration):
+        flusher._run()
+    assert slept == [5.0, 1.0, 5.0, 0.0, 4.0]
 
 
 class TestCulling:
