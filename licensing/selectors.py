@@ -105,5 +105,6 @@ def load_catalogue() -> Catalogue:
 
 def customer_of_key(digests: tuple[bytes, ...]) -> str | None:
     """Find whose key has one of these digests: one lookup in a unique index."""
-    row = fetch_row("SELECT customer_id FROM api_key WHERE digest = ANY(%(digests)s)", {"digests": list(digests)})
+    listed = "{" + ",".join(rf'"\\x{digest.hex()}"' for digest in digests) + "}"
+    row = fetch_row("SELECT customer_id FROM api_key WHERE digest = ANY(%(digests)s::bytea[])", {"digests": listed})
     return row[0] if row else None

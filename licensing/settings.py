@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -133,9 +132,6 @@ def database_from_url(url: str) -> dict[str, Any]:
         # Of several hosts the primary, wherever it is by now. Never a replica: it may not have heard of a change yet.
         "target_session_attrs": "read-write",
     }
-    if DATABASE_PREPARED_STATEMENTS:
-        # The statements that ask for it, however seldom they come; no other, however often.
-        options["prepare_threshold"] = sys.maxsize
     known = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
     entry: dict[str, Any] = {
         "ENGINE": "licensing.core.postgresql",

@@ -1,51 +1,84 @@
 """Statements of the hot path: prepared in the server, so that it parses and plans them once for each connection.
 
+They speak to libpq through the driver's own wrapper of it, without the driver's cursors, which look up for each
+parameter and column how to write and read it: that took longer than the statement. So they know a few plain types only,
+and the statement itself says what each parameter is, by a cast or by what it is compared with.
+
 They are autocommitted outside a transaction, like any of Django's, and are seen by its query log.
 """
 
+import hashlib
+import re
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
 
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import errors, pq
+from psycopg.abc import PQGen
+from psycopg.generators import execute as exchange
+from psycopg.pq.abc import PGconn, PGresult
 
 from licensing.core.hot_settings import hot_settings
 from licensing.core.own_connection import own_connection
 
 # The server refused what was prepared, before it did anything: a migration has changed what a statement returns, or the
 # session is not the one that prepared it (a proxy between).
-_OUTDATED: Final = (
-    psycopg.errors.FeatureNotSupported,
-    psycopg.errors.InvalidSqlStatementName,
-    psycopg.errors.DuplicatePreparedStatement,
-)
+_OUTDATED: Final = (errors.FeatureNotSupported, errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
+_PARAMETER: Final = re.compile(r"%\((\w+)\)s")
+
+Row: TypeAlias = tuple[Any, ...]
+Values: TypeAlias = Sequence[bytes | None]
+
+
+def _text(value: bytes) -> str:
+    return value.decode()
+
+
+# By the type's number in pg_type.
+_READERS: Final[Mapping[int, Callable[[bytes], Any]]] = {
+    16: b"t".__eq__,  # bool
+    **dict.fromkeys((20, 21, 23), int),
+    **dict.fromkeys((700, 701), float),
+    **dict.fromkeys((25, 1043), _text),  # text, varchar
+}
 
 
 class _Kept(threading.local):
-    """This thread's cursors on its connection, by statement: one that is used again knows how to write parameters."""
+    """This thread's connection, the names by which the server knows statements there, and how often it forgot each."""
 
     def __init__(self) -> None:
         self.connection: object = None
-        self.cursors: dict[str, psycopg.Cursor[Any]] = {}
+        self.names: dict[str, bytes] = {}
+        self.outdated: Counter[str] = Counter()
 
 
 _kept = _Kept()
 
 
-def fetch_row(sql: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """Run a query, one of a few constants, and return its first row, or None for none."""
-    row: tuple[Any, ...] | None = _run(sql, parameters).fetchone()
-    return row
+def fetch_row(sql: str, parameters: Mapping[str, Any]) -> Row | None:
+    """Run a query, one of a few constants, and return its first row, or None for none.
+
+    Parameters are named as in `%(name)s`; they may be None, text, numbers, bytes and datetimes. Columns may be text,
+    numbers and booleans.
+    """
+    result = _run(sql, parameters)
+    if result.ntuples == 0:
+        return None
+    return tuple([_read(result, column) for column in range(result.nfields)])
 
 
 def execute(sql: str, parameters: Mapping[str, Any]) -> int:
-    """Run a statement, one of a few constants, and return how many rows it touched."""
-    return _run(sql, parameters).rowcount
+    """Run a statement, one of a few constants, and return how many rows it touched; parameters as for `fetch_row`."""
+    return _run(sql, parameters).command_tuples or 0
 
 
-def _run(sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+def _run(sql: str, parameters: Mapping[str, Any]) -> PGresult:
     wrapper = own_connection()
     wrapper.close_if_health_check_failed()
     wrapper.ensure_connection()
@@ -55,7 +88,7 @@ def _run(sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
         return _executed(wrapper, sql, parameters)
 
 
-def _run_logged(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+def _run_logged(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str, Any]) -> PGresult:
     started = time.monotonic()
     try:
         with wrapper.wrap_database_errors:
@@ -64,20 +97,96 @@ def _run_logged(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str,
         wrapper.queries_log.append({"sql": sql, "time": f"{time.monotonic() - started:.3f}"})
 
 
-def _executed(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
-    try:
-        return _cursor(wrapper, sql).execute(sql, parameters, prepare=hot_settings.DATABASE_PREPARED_STATEMENTS)
-    except _OUTDATED:
-        if wrapper.in_atomic_block:
-            raise  # the transaction is lost
-        return _cursor(wrapper, sql).execute(sql, parameters, prepare=False)
+def _executed(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str, Any]) -> PGresult:
+    connection: psycopg.Connection[Any] = wrapper.connection
+    text, names = _numbered(sql)
+    values = [_written(parameters[name]) for name in names]
+    if not connection.autocommit and connection.pgconn.transaction_status == pq.TransactionStatus.IDLE:
+        connection.execute("")  # the driver begins the transaction
+    if hot_settings.DATABASE_PREPARED_STATEMENTS:
+        try:
+            return _answer(connection, _run_prepared(connection.pgconn, _prepared(connection, text), values))
+        except _OUTDATED:
+            _kept.names.pop(text, None)
+            _kept.outdated[text] += 1
+            if wrapper.in_atomic_block:
+                raise  # the transaction is lost
+    return _answer(connection, _run_as_it_is(connection.pgconn, text, values))
 
 
-def _cursor(wrapper: BaseDatabaseWrapper, sql: str) -> psycopg.Cursor[Any]:
-    # Not Django's own cursor, which puts parameters into the text: such a statement cannot be prepared.
-    if _kept.connection is not wrapper.connection:
-        _kept.connection, _kept.cursors = wrapper.connection, {}
-    cursor = _kept.cursors.get(sql)
-    if cursor is None:
-        cursor = _kept.cursors[sql] = psycopg.Cursor(wrapper.connection)
-    return cursor
+def _prepared(connection: psycopg.Connection[Any], text: str) -> bytes:
+    """The name by which the server knows a statement, told if need be.
+
+    It tells of the text, so that no name is another statement's in any session that a proxy may have put here.
+    """
+    if _kept.connection is not connection:
+        _kept.connection, _kept.names = connection, {}
+    name = _kept.names.get(text)
+    if name is None:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+        name = f"keywright_{digest}_{_kept.outdated[text]}".encode()
+        _answer(connection, _prepare(connection.pgconn, name, text))
+        _kept.names[text] = name
+    return name
+
+
+# What is sent is sent within the wait for its answer, which looks whether there is any hope of one.
+
+
+def _prepare(connection: PGconn, name: bytes, text: str) -> PQGen[list[PGresult]]:
+    connection.send_prepare(name, text.encode())
+    results: list[PGresult] = yield from exchange(connection)
+    return results
+
+
+def _run_prepared(connection: PGconn, name: bytes, values: Values) -> PQGen[list[PGresult]]:
+    connection.send_query_prepared(name, values)
+    results: list[PGresult] = yield from exchange(connection)
+    return results
+
+
+def _run_as_it_is(connection: PGconn, text: str, values: Values) -> PQGen[list[PGresult]]:
+    connection.send_query_params(text.encode(), values)
+    results: list[PGresult] = yield from exchange(connection)
+    return results
+
+
+def _answer(connection: psycopg.Connection[Any], exchanged: PQGen[list[PGresult]]) -> PGresult:
+    result = connection.wait(exchanged)[-1]
+    if result.status == pq.ExecStatus.FATAL_ERROR:
+        raise errors.error_from_result(result)
+    return result
+
+
+@lru_cache(maxsize=64)
+def _numbered(sql: str) -> tuple[str, tuple[str, ...]]:
+    """The statement with its parameters by number, as the protocol has them, and their names in that order."""
+    names = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
+    return _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", sql), names
+
+
+def _written(value: object) -> bytes | None:
+    """A parameter in the server's own text form."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise psycopg.DataError("no text of PostgreSQL's holds a NUL")
+        return value.encode()
+    if value is None:
+        return None
+    if isinstance(value, int | float):
+        return repr(value).encode()
+    if isinstance(value, bytes):
+        return b"\\x" + value.hex().encode()
+    if isinstance(value, datetime):
+        return value.isoformat().encode()
+    raise TypeError(f"a parameter of type {type(value).__name__}")
+
+
+def _read(result: PGresult, column: int) -> Any:
+    value = result.get_value(0, column)
+    if value is None:
+        return None
+    reader = _READERS.get(result.ftype(column))
+    if reader is None:
+        raise TypeError(f"a column of the type {result.ftype(column)} of pg_type")
+    return reader(value)
