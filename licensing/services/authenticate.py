@@ -86,15 +86,19 @@ def authenticate(*, asked: AuthenticateAsked, caller: Caller, sent: SentRequest,
     if sent.proof is not None:
         taking.headers()  # a nonce is used up by being looked at
     verdict = _judge(facts, asked, sent, caller)
-    headers = taking.headers()
     if not verdict.valid:
-        return refuse(verdict, facts, actor, headers)
+        return refuse(verdict, facts, actor, taking.headers())
     require_minting_keys(facts)
-    place = _place(facts, machine, known.installation, actor)
+    place = _kept_place(facts, known.installation)
+    if place is None:
+        taking.headers()  # a place is used up by being taken
+        place = _new_place(facts, machine, actor)
     if isinstance(place, Verdict):
-        return refuse(place, facts, actor, headers)
+        return refuse(place, facts, actor, taking.headers())
     grant = grant_for(facts)
+    # Signed while Valkey counts: a thread that waits less often is kept from its work less often.
     body = answer(facts, grant, place, auth_time=int(now), nonce=asked.nonce)
+    headers = taking.headers()
     remember_authenticated(
         facts=facts,
         actor=actor,
@@ -211,14 +215,18 @@ def _machine(asked: AuthenticateAsked, caller: Caller, customer: CustomerSnapsho
     )
 
 
-def _place(facts: Facts, machine: Machine, known: KnownInstallation | None, actor: Actor) -> Place | Verdict:
-    """The machine's place, old or new, or the verdict that refuses it one."""
-    if known is not None:
-        quarantined = installation_not_quarantined(msgspec.structs.replace(facts, installation_id=known.id))
-        if quarantined is not None:
-            return quarantined
-        if known.is_active:
-            return Place(known.id, facts.customer.generation("installation", known.id), is_new=False)
+def _kept_place(facts: Facts, known: KnownInstallation | None) -> Place | Verdict | None:
+    """The place that the machine holds, or the verdict that its installation is in quarantine; None: it has none."""
+    if known is None:
+        return None
+    quarantined = installation_not_quarantined(msgspec.structs.replace(facts, installation_id=known.id))
+    if quarantined is not None or not known.is_active:
+        return quarantined
+    return Place(known.id, facts.customer.generation("installation", known.id), is_new=False)
+
+
+def _new_place(facts: Facts, machine: Machine, actor: Actor) -> Place | Verdict:
+    """A place for the machine, or the verdict that all are taken."""
     build_id = facts.build.id if facts.build else ""
     place = take_place(machine=replace(machine, build_id=build_id), actor=actor, now=from_epoch(facts.now))
     return place or deny(codes.INSTALLATION_LIMIT_REACHED)
