@@ -31,8 +31,8 @@ from licensing.services.installations import release_installation
 log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS: Final = 5.0
-# Over how much of that each kind of writing is spread; together they leave room for what takes longer.
-_SPREAD_SECONDS: Final = {"served": 1.0, "sightings": 1.75, "keys": 1.25}
+# Over how much of that the writing is spread; it leaves room for what takes longer.
+_SPREAD_SECONDS: Final = 4.0
 # A refresh comes every five minutes, and a row is rewritten for every second one.
 GRANULARITY: Final = timedelta(minutes=9)
 TOGETHER: Final = timedelta(minutes=15)
@@ -119,22 +119,24 @@ class Recorder:
             sightings, self._sightings = self._sightings, {}
             served, self._served = self._served, {}
             keys, self._keys = self._keys, {}
+        # Each kind has its share of the time, by how much there is of it.
+        each_seconds = _SPREAD_SECONDS / max(1, len(served) + len(sightings) + len(keys))
         try:
-            self._add_counts(served)
+            self._add_counts(served, over_seconds=each_seconds * len(served))
             write_sightings(
                 [(installation_id, seen) for (installation_id, _), seen in sightings.items()],
-                over_seconds=_SPREAD_SECONDS["sightings"],
+                over_seconds=each_seconds * len(sightings),
             )
-            write_key_uses(keys, over_seconds=_SPREAD_SECONDS["keys"])
+            write_key_uses(keys, over_seconds=each_seconds * len(keys))
         except BaseException:
             # Some of it was not noted after all.
             self._noted.clear()
             self._noted_keys.clear()
             raise
 
-    def _add_counts(self, served: dict[tuple[str, str, str, date], int]) -> None:
+    def _add_counts(self, served: dict[tuple[str, str, str, date], int], *, over_seconds: float) -> None:
         try:
-            add_counts(served, over_seconds=_SPREAD_SECONDS["served"])
+            add_counts(served, over_seconds=over_seconds)
         except ValkeyAway:
             self._put_back(served)  # some of it may have been added: requests served are told, not charged
 

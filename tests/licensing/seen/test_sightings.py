@@ -172,13 +172,20 @@ class TestRecorder:
         flush_usage()
         assert UsageDay.objects.get(measure="request:validate").count == 2
 
-    def test_is_done_before_its_next_turn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("seen_ones", "keys"), [(0, 0), (1, 0), (30, 10)])
+    def test_is_done_before_its_next_turn(self, monkeypatch: pytest.MonkeyPatch, seen_ones: int, keys: int) -> None:
+        """What is written shares most of the interval, by how much there is of each kind."""
         spread: list[float] = []
         for name in ("add_counts", "write_sightings", "write_key_uses"):
             monkeypatch.setattr(seen, name, lambda _, *, over_seconds: spread.append(over_seconds))
-        Recorder().flush()
-        assert len(spread) == 3
-        assert 0 < sum(spread) < 0.85 * FLUSH_SECONDS
+        recorder = Recorder()
+        for number in range(seen_ones):
+            recorder.saw(installation_id=f"inst_{number}", address=HOME, version="", now=T0)
+        for number in range(keys):
+            recorder.key_used(key_id=f"key_{number}", address=HOME, now=T0)
+        recorder.flush()
+        whole = 0.8 * FLUSH_SECONDS / max(1, seen_ones + keys)
+        assert spread == pytest.approx([0, whole * seen_ones, whole * keys])
 
     def test_takes_in_only_so_much(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(seen, "_MAX_WAITING", 3)
