@@ -382,7 +382,7 @@ CULL_AFTER_DAYS = env.integer(
 )
 WEB_THREADS = env.integer(
     "WEB_THREADS",
-    4,
+    3,
     minimum=2,
     maximum=64,
     help="Threads of a web process that serve requests: what Granian is given as --blocking-threads.",

@@ -45,7 +45,7 @@ RECIPES = (
             *("-m", "granian", "--interface", "wsgi", "licensing.embedded.web:application"),
             *("--host", HOST, "--port", "{port}", "--http", "1", "--no-ws"),
             # Backpressure counts connections, also those that plugins keep open and idle.
-            *("--workers", "2", "--blocking-threads", "4", "--backpressure", "8192", "--backlog", "4096"),
+            *("--workers", "2", "--blocking-threads", "3", "--backpressure", "8192", "--backlog", "4096"),
             *("--respawn-failed-workers", "--respawn-interval", "0.5", "--workers-kill-timeout", "10"),
         ),
         stop_group=_STOP_WEB,

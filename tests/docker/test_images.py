@@ -4,14 +4,18 @@ import fnmatch
 import importlib.util
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
+from licensing.embedded.server import RECIPES
 from tests.docker.commands import check_command
 from tests.docker.dockerfile import Stage, read_stages
 
@@ -106,8 +110,6 @@ def test_commands_in_the_build_exist() -> None:
 
 
 def test_variables_are_settings_or_the_systems() -> None:
-    from django.conf import settings
-
     for stage in STAGES.values():
         names = {name for text in stage.all("ENV") for name in re.findall(r"(?:^| )([A-Z_]+)=", text)}
         assert names <= SYSTEM_VARIABLES | set(settings.DECLARED_SETTINGS)
@@ -120,6 +122,21 @@ def test_variables_are_settings_or_the_systems() -> None:
 def test_the_port_that_is_exposed_is_the_one_that_is_served() -> None:
     command = STAGES["web"].command
     assert STAGES["web"].all("EXPOSE") == [command[command.index("--port") + 1]]
+
+
+def _threads(arguments: Sequence[str]) -> int:
+    return int(arguments[list(arguments).index("--blocking-threads") + 1])
+
+
+def test_a_web_process_knows_how_many_threads_it_has() -> None:
+    """It tells by them that it is overloaded, and keeps one free while the database is slow."""
+    documented = re.search(
+        r"licensing\.wsgi:application .*?`", (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    )
+    assert documented is not None
+    recipe = next(each for each in RECIPES if each.name == "web")
+    commands = (STAGES["web"].command, recipe.arguments, shlex.split(documented[0].rstrip("`")))
+    assert {_threads(command) for command in commands} == {settings.WEB_THREADS}
 
 
 def test_the_python_of_the_images_is_the_one_the_lock_was_made_for() -> None:

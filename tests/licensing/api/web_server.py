@@ -58,6 +58,7 @@ def web_server(log: Path) -> Iterator[WebServer]:
         "KEYWRIGHT_EMBEDDED": "true",
         "DATABASE_URL": database_url("web"),
         "PUBLIC_URL": "http://testserver",
+        "WEB_THREADS": "2",
         "RATE_LIMIT_PER_MINUTE": "0",
         "LOG_LEVEL": "DEBUG",
         "PYTHONWARNINGS": "error",
