@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -49,16 +50,26 @@ _READERS: Final[Mapping[int, Callable[[bytes], Any]]] = {
 }
 
 
-class _Kept(threading.local):
-    """This thread's connection, the names by which the server knows statements there, and how often it forgot each."""
+class _Session:
+    """A connection's statements: the names by which the server knows them, and how often it forgot each."""
 
     def __init__(self) -> None:
-        self.connection: object = None
         self.names: dict[str, bytes] = {}
         self.outdated: Counter[str] = Counter()
 
 
-_kept = _Kept()
+# With the connection, which a pool may give to one thread after another.
+_sessions: WeakKeyDictionary[psycopg.Connection[Any], _Session] = WeakKeyDictionary()
+
+
+class _Last(threading.local):
+    """This thread's last connection: most threads keep theirs."""
+
+    connection: object = None
+    session = _Session()
+
+
+_last = _Last()
 
 
 def fetch_row(sql: str, parameters: Mapping[str, Any]) -> Row | None:
@@ -104,29 +115,33 @@ def _executed(wrapper: BaseDatabaseWrapper, sql: str, parameters: Mapping[str, A
     if not connection.autocommit and connection.pgconn.transaction_status == pq.TransactionStatus.IDLE:
         connection.execute("")  # the driver begins the transaction
     if hot_settings.DATABASE_PREPARED_STATEMENTS:
+        session = _session_of(connection)
         try:
-            return _answer(connection, _run_prepared(connection.pgconn, _prepared(connection, text), values))
+            name = session.names.get(text) or _prepared(connection, session, text)
+            return _answer(connection, _run_prepared(connection.pgconn, name, values))
         except _OUTDATED:
-            _kept.names.pop(text, None)
-            _kept.outdated[text] += 1
+            session.names.pop(text, None)
+            session.outdated[text] += 1
             if wrapper.in_atomic_block:
                 raise  # the transaction is lost
     return _answer(connection, _run_as_it_is(connection.pgconn, text, values))
 
 
-def _prepared(connection: psycopg.Connection[Any], text: str) -> bytes:
-    """The name by which the server knows a statement, told if need be.
+def _session_of(connection: psycopg.Connection[Any]) -> _Session:
+    if _last.connection is not connection:
+        _last.connection, _last.session = connection, _sessions.setdefault(connection, _Session())
+    return _last.session
 
-    It tells of the text, so that no name is another statement's in any session that a proxy may have put here.
+
+def _prepared(connection: psycopg.Connection[Any], session: _Session, text: str) -> bytes:
+    """Tell the server a statement, and by which name it will be asked for.
+
+    The name tells of the text, so that it is no other statement's in any session that a proxy may have put here.
     """
-    if _kept.connection is not connection:
-        _kept.connection, _kept.names = connection, {}
-    name = _kept.names.get(text)
-    if name is None:
-        digest = hashlib.sha256(text.encode()).hexdigest()[:24]
-        name = f"keywright_{digest}_{_kept.outdated[text]}".encode()
-        _answer(connection, _prepare(connection.pgconn, name, text))
-        _kept.names[text] = name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+    name = f"keywright_{digest}_{session.outdated[text]}".encode()
+    _answer(connection, _prepare(connection.pgconn, name, text))
+    session.names[text] = name
     return name
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
 from licensing.core.own_connection import own_connection
+from licensing.core.postgresql import prepared
 from licensing.core.postgresql.prepared import execute, fetch_row
 
 _SQL = "SELECT %(first)s::int + %(second)s::int"
@@ -57,6 +59,19 @@ def test_a_new_connection_prepares_for_itself(fresh_connection: BaseDatabaseWrap
         assert fetch_row(_SQL, {"first": 1, "second": 1}) == (2,)
         assert len(in_server()) == 1
         fresh_connection.close()
+
+
+def test_threads_that_have_a_connection_in_turn_have_its_statements(
+    fresh_connection: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a process with a pool."""
+    monkeypatch.setattr(prepared, "own_connection", lambda: fresh_connection)
+    fresh_connection.inc_thread_sharing()
+    for number in range(6):
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(fetch_row, _SQL, {"first": number, "second": 1}).result() == (number + 1,)
+    fresh_connection.dec_thread_sharing()
+    assert in_server() == [("SELECT $1::int + $2::int", 6)]
 
 
 def test_a_statement_may_be_run_again_after_it_failed(fresh_connection: BaseDatabaseWrapper) -> None:
