@@ -78,7 +78,7 @@ def median_of(runs: Sequence[Figures], member: str) -> float:
 
 _HEAD = (
     f"{'what':36} {'req/s':>7} {'of bare':>7} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}"
-    f" {'web CPU ms':>10} {'store CPU ms':>12} {'MiB':>5} {'others':>6}  not 200\n"
+    f" {'web CPU ms':>10} {'store CPU ms':>12} {'MiB':>5} {'others':>6} {'disk p99':>8}  not 200\n"
 )
 
 
@@ -90,10 +90,11 @@ def print_head() -> None:
 def print_row(row: Figures) -> None:
     """One row, as soon as it is known."""
     of_bare = f"{row['of_bare']:7.3f}" if row.get("of_bare") else " " * 7
+    disk = f"{row['disk_p99_ms']:8.1f}" if "disk_p99_ms" in row else " " * 8
     _tell(
         f"{row['what']:36} {row['rate']:7.0f} {of_bare} {row['p50_ms']:8.2f} {row['p99_ms']:8.2f} {row['max_ms']:8.1f}"
         f" {row['web_cpu_ms']:10.3f} {row['store_cpu_ms']:12.3f} {row['resident_mib']:5.0f} {row['others_cpus']:6.2f}"
-        f"  {row['not_200'] or ''}\n"
+        f" {disk}  {row['not_200'] or ''}\n"
     )
 
 

@@ -3,11 +3,13 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.load import __main__ as bench
+from tests.load import disk
 from tests.load.population import Specification, plugin_of
 from tests.load.results import MISS, NOT_COUNTED, PASS, Results, check, describe_machine, print_checks, print_row
 from tests.load.revocation import CHANGES, LOCKDOWN
@@ -32,6 +34,44 @@ def test_several_runs_are_one_row_of_medians_and_sums() -> None:
     found = hot_path._median_row(runs)
     assert (found["rate"], found["count"], found["runs"]) == (5.0, 30, 3)
     assert found["not_200"] == {"503": 3}
+
+
+def test_a_bare_write_is_timed_from_the_instant_it_was_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that stands still is charged for all that should have been written meanwhile, as a server is."""
+    now, took = [100.0], [0.0, 0.5, 0.0, 0.0]
+    watch = disk.DiskWatch(tmp_path / "watch")
+
+    def wait(seconds: float) -> bool:
+        now[0] += seconds
+        return not took
+
+    def write(_descriptor: int) -> None:
+        now[0] += took.pop(0)
+
+    monkeypatch.setattr(disk, "RATE", 10.0)
+    monkeypatch.setattr(disk, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(disk.os, "fdatasync", write)
+    monkeypatch.setattr(watch, "_ended", SimpleNamespace(wait=wait))
+    watch._watch()
+    assert watch._milliseconds == pytest.approx([0, 500, 400, 300])
+
+
+def test_what_is_written_for_it_is_gone_afterwards(tmp_path: Path) -> None:
+    with disk.DiskWatch(tmp_path / "watch") as watch:
+        pass
+    assert list(tmp_path.iterdir()) == []
+    assert set(watch.figures()) <= {"disk_p50_ms", "disk_p99_ms", "disk_max_ms"}
+
+
+def test_what_the_disk_did_is_told_where_it_was_watched(capsys: pytest.CaptureFixture[str]) -> None:
+    assert disk.summarize([]) == {}
+    figures = disk.summarize([float(number) for number in range(1, 101)])
+    assert figures == {"disk_p50_ms": 51.0, "disk_p99_ms": 100.0, "disk_max_ms": 100.0}
+    print_row(row(**figures))
+    print_row(row())
+    with_disk, without = capsys.readouterr().out.splitlines()
+    assert "100.0" in with_disk
+    assert "100.0" not in without
 
 
 def test_every_change_is_in_one_bucket_and_the_last_has_no_end() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 
 from licensing.embedded.port import HOST
+from tests.load.disk import DiskWatch
 from tests.load.fleet_program import Fleet, build
 from tests.load.population import Specification
 from tests.load.results import Figures, Results, print_row, tell
@@ -130,10 +131,13 @@ class Workbench:
         rate: float = bare["rate"]
         return rate
 
-    def measured(self, what: str, run: Callable[[], Any], *, web: str = "web") -> Figures:
-        """Run a measurement and tell what it cost: CPU of web and stores for each request, memory, what else ran."""
+    def measured(self, what: str, run: Callable[[], Any], *, web: str = "web", commits: bool = False) -> Figures:
+        """Run a measurement and tell what it cost: CPU of web and stores for each request, memory, what else ran.
+
+        `commits`: its answers wait for the disk, so tell how long a bare write waits for it meanwhile.
+        """
         before, began = self._cpu(web), time.monotonic()
-        result = run()["all"]
+        result, disk = self._beside_the_disk(run) if commits else (run()["all"], {})
         elapsed = time.monotonic() - began
         used = {name: after - before[name] for name, after in self._cpu(web).items()}
         others = used["machine"] - used["web"] - used["stores"] - used["fleet"]
@@ -148,7 +152,12 @@ class Workbench:
             "store_cpu_ms": round(1000 * used["stores"] / count, 3),
             "resident_mib": round(self.resident_mib(web), 1),
             "others_cpus": round(max(0.0, others) / elapsed, 2),
+            **disk,
         }
+
+    def _beside_the_disk(self, run: Callable[[], Any]) -> tuple[Any, Figures]:
+        with DiskWatch(self.server.root / "disk-watch") as watch:
+            return run()["all"], watch.figures()
 
     def add_row(self, row: Figures) -> Figures:
         """Keep a row, and show it."""

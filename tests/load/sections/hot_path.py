@@ -28,6 +28,8 @@ class Budget:
     of_bare: float
 
 
+# What commits before it answers.
+COMMITTING = ("authenticate",)
 BUDGET = {"validate": Budget(3400.0, 25.0, 0.30), "authenticate": Budget(1000.0, 50.0, 0.08)}
 
 
@@ -46,7 +48,7 @@ def measure_mix(bench: Workbench) -> None:
     with bench.web():
         bench.warm()
         what = f"{MIX}, paced {MIX_RATE:,.0f}/s"
-        bench.add_row(_at_a_pace(bench, what, rate=MIX_RATE, mix=FLEET_MIX))
+        bench.add_row(_at_a_pace(bench, what, rate=MIX_RATE, mix=FLEET_MIX, commits=True))
 
 
 def closed_name(kind: str) -> str:
@@ -93,9 +95,13 @@ def _paced(bench: Workbench, kind: str) -> None:
     runs = []
     for number in range(1, bench.arguments.runs + 1):
         what = f"{kind}, paced {budget.rate:,.0f}/s, run {number}"
-        runs.append(bench.add_row(_at_a_pace(bench, what, rate=budget.rate, mix=f"{kind}=1")))
+        row = _at_a_pace(bench, what, rate=budget.rate, mix=f"{kind}=1", commits=kind in COMMITTING)
+        runs.append(bench.add_row(row))
     p99, failed = median_of(runs, "p99_ms"), sum(sum(run["not_200"].values()) for run in runs)
     is_fast_enough = bench.bare_rate() >= CEILING_RATE
+    notes = [] if is_fast_enough else [f"the bare view is below {CEILING_RATE:,.0f}/s"]
+    if kind in COMMITTING:
+        notes.append(f"a bare write to the same disk: {median_of(runs, 'disk_p99_ms'):.1f} ms")
     bench.results.checks.append(
         check(
             f"{kind}, paced {budget.rate:,.0f}/s: median p99 of {len(runs)} runs",
@@ -103,14 +109,16 @@ def _paced(bench: Workbench, kind: str) -> None:
             measured=f"{p99:.1f} ms" + (f", {failed} not 200" if failed else ""),
             holds=p99 <= budget.p99_ms and failed == 0,
             counts=is_fast_enough,
-            note="" if is_fast_enough else f"the bare view is below {CEILING_RATE:,.0f}/s",
+            note="; ".join(notes),
         )
     )
 
 
-def _at_a_pace(bench: Workbench, what: str, *, rate: float, mix: str) -> Figures:
+def _at_a_pace(bench: Workbench, what: str, *, rate: float, mix: str, commits: bool = False) -> Figures:
     requests, seconds = bench.requests(), bench.arguments.seconds
-    row = bench.measured(what, lambda: bench.fleet.paced(requests, rate=rate, seconds=seconds, mix=mix))
+    row = bench.measured(
+        what, lambda: bench.fleet.paced(requests, rate=rate, seconds=seconds, mix=mix), commits=commits
+    )
     # What was reached: a server that cannot keep up answers the last request as late as it was slow.
     row["rate"] = round(row["count"] / (seconds + row["max_ms"] / 1000), 1)
     return row
