@@ -1,5 +1,6 @@
 """Much work done little at a time, so that whoever waits for an answer meanwhile does not notice."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,11 @@ _hurry: Final = threading.Event()
 def in_portions(items: Sequence[T], size: int, *, over_seconds: float = 0.0) -> Iterator[Sequence[T]]:
     """Give out `items`, at most `size` at once, with a pause after each portion but the last.
 
-    The portions begin evenly spread over `over_seconds`, where that leaves more than the least pause between them.
+    With `over_seconds` the portions begin evenly spread over so long. Of more items than so many portions have time
+    for, with half of it for the work, each portion is larger.
     """
+    if over_seconds > 0:
+        size = max(size, math.ceil(len(items) / max(1, int(over_seconds / (2 * PAUSE_SECONDS)))))
     began, starts = time.monotonic(), range(0, len(items), size)
     for number, start in enumerate(starts):
         if number:

@@ -24,7 +24,7 @@ _PORTION: Final = "usage:portion:"
 _SEPARATOR: Final = "\x1f"
 _ROWS_A_STATEMENT: Final = 5000
 # Lua takes a few thousand arguments at once; and while a script runs, no limit is looked up.
-_COUNTS_A_SCRIPT: Final = 100
+_COUNTS_A_SCRIPT: Final = 200
 
 # KEYS: the counts to flush. ARGV: id for a new portion, then pairs of field and count.
 _ADD: Final = Script("""

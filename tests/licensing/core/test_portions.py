@@ -46,6 +46,20 @@ def test_portions_begin_evenly_spread(waits: list[float], monkeypatch: pytest.Mo
     assert waits == pytest.approx([0.1, 0.1, portions.PAUSE_SECONDS])
 
 
+@pytest.mark.parametrize(
+    ("count", "largest", "portions_made"),
+    [(50, 50, 1), (51, 50, 2), (5000, 50, 100), (5001, 51, 99), (200_000, 2000, 100)],
+)
+def test_more_than_there_is_time_for_takes_larger_portions(
+    waits: list[float], monkeypatch: pytest.MonkeyPatch, count: int, largest: int, portions_made: int
+) -> None:
+    """A million installations' sightings are written as fast as they come: in a hundred portions every four seconds."""
+    now = [50.0]
+    monkeypatch.setattr(portions, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    sizes = [len(portion) for portion in in_portions(range(count), 50, over_seconds=4.0)]
+    assert (sum(sizes), max(sizes), len(sizes)) == (count, largest, portions_made)
+
+
 def test_who_ends_makes_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portions, "_hurry", threading.Event())
     monkeypatch.setattr(portions, "PAUSE_SECONDS", 600)
