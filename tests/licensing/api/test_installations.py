@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.http import HttpResponse
+from pytest_django import Settings
 
 from accounts.services.api_keys import rotate_api_key
 from accounts.services.customers import suspend_customer
@@ -44,6 +45,25 @@ def release(installation_id: str, *, now: float, confirmed: bool = False) -> Non
         actor=ACTOR,
         now=from_epoch(now),
     )
+
+
+def test_who_asks_too_often_takes_no_place_and_leaves_no_row(
+    api: PluginApi, cast: Cast, clock: Clock, settings: Settings
+) -> None:
+    """Neither a new machine, for which a place would be free, nor a known one."""
+    subscribe(cast.acme.customer, installation_limit=1)
+    settings.RATE_LIMIT_PER_MINUTE, settings.RATE_LIMIT_BURST = 1, 3
+    first = installation_of(api.authenticate(cast.acme, **on("a")))
+    for _ in range(2):
+        assert api.authenticate(cast.acme, **on("a")).status_code == 200
+    assert api.authenticate(cast.acme, **on("a")).status_code == 429
+    release(first, now=T0, confirmed=True)
+    rows = AuditEvent.objects.count()
+    refused = api.authenticate(cast.acme, **on("b"))
+    assert (refused.status_code, code_of(refused)) == (429, "RATE_LIMITED")
+    assert [row.pk for row in Installation.objects.all()] == [first]
+    assert AuditEvent.objects.count() == rows
+    assert AuditEvent.objects.filter(action="plugin.authenticated").count() == 3
 
 
 @pytest.mark.parametrize("lease_seconds", [0, LEASE])

@@ -109,8 +109,10 @@ def test_a_migration_may_change_what_a_statement_returns(fresh_connection: BaseD
                 assert fetch_row("SELECT value FROM changing WHERE value = %(value)s", {"value": 7}) == (7,)
             # By another way than the driver's, which would forget what it has prepared.
             fresh_connection.connection.pgconn.exec_(b"ALTER TABLE changing ALTER value TYPE bigint")
-            for _ in range(2):
+            for _ in range(3):
                 assert fetch_row("SELECT value FROM changing WHERE value = %(value)s", {"value": 7}) == (7,)
+            # Run as it is once, and then prepared anew.
+            assert sorted(runs for statement, runs in in_server() if "changing" in statement) == [2, 2]
         finally:
             cursor.execute("DROP TABLE changing")
 
